@@ -1,0 +1,47 @@
+"""Arithmetic on dictionaries of tensors, and the same map over any batch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from bitsandnats._types import Batch, Params
+
+
+def numel(params: Params) -> int:
+    """Number of coordinates in all."""
+    return sum(p.numel() for p in params.values())
+
+
+def map_batch(function: Callable[[Tensor], Tensor], batch: Batch) -> Batch:
+    """`function` applied to each tensor of a batch, structure kept."""
+    if isinstance(batch, Tensor):
+        return function(batch)
+    if isinstance(batch, dict):
+        return {name: function(tensor) for name, tensor in batch.items()}
+    return tuple(function(tensor) for tensor in batch)
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """The tensors of a batch, in order."""
+    if isinstance(batch, Tensor):
+        return [batch]
+    return list(batch.values()) if isinstance(batch, dict) else list(batch)
+
+
+def dot(left: Params, right: Params) -> Tensor:
+    """Inner product over all coordinates, accumulated in float64."""
+    return torch.stack([(left[name] * right[name]).sum(dtype=torch.float64) for name in left]).sum()
+
+
+def axpy(scale: float, direction: Params, params: Params) -> Params:
+    """`params + scale * direction`."""
+    return {name: torch.add(p, direction[name], alpha=scale) for name, p in params.items()}
+
+
+def gaussian(params: Params, generator: torch.Generator) -> Params:
+    """Standard normal numbers in the shapes of `params`."""
+    return {
+        name: torch.empty_like(p, memory_format=torch.contiguous_format).normal_(generator=generator)
+        for name, p in params.items()
+    }

@@ -1,0 +1,77 @@
+"""`bitsandnats study`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bitsandnats.cli import console, options
+
+
+def study(
+    series: Annotated[Path, typer.Argument(help="Folder of Hugging Face checkpoints (step512, checkpoint-512 …).")],
+    out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
+    text: options.Text = None,
+    context: options.Context = None,
+    schemes: Annotated[str, typer.Option(help="Compressors, separated by commas.")] = "quantize",
+    tolerances: Annotated[str, typer.Option(help="Loss increases allowed, nats a token.")] = "0.1,0.3,0.5,1.0",
+    at_most: Annotated[
+        int | None, typer.Option(min=1, help="Checkpoints to measure, log-spaced; by default all.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="local (measured settings) or 2510.12077 (the published ones).")
+    ] = "local",
+    sampler: options.Sampler = None,
+    step_size: options.StepSize = None,
+    gamma: options.Gamma = None,
+    nbeta: options.Nbeta = None,
+    batch_size: options.BatchSize = None,
+    chains: options.Chains = None,
+    draws: options.Draws = None,
+    burn_in: options.BurnIn = None,
+    seed: options.Seed = 0,
+    fold: options.Fold = None,
+    device: options.Device = None,
+    json: options.Json = False,
+) -> None:
+    """Over a series of checkpoints: the LLC, the critical quantization, and how the two relate."""
+    from bitsandnats import hf
+    from bitsandnats.recipes.study import checkpoint_series
+    from bitsandnats.recipes.study import study as run_study
+    from bitsandnats.report import write_report
+
+    given = {
+        "sampler": sampler,
+        "step_size": step_size,
+        "gamma": gamma,
+        "nbeta": nbeta,
+        "batch_size": batch_size,
+        "chains": chains,
+        "draws": draws,
+        "burn_in": burn_in,
+    }
+    keep = None if at_most is None else lambda found: hf.choose(found, at_most)
+    tolerance_list = options.numbers(tolerances, "--tolerances")
+    with console.job({"study": 0.95, "report": 0.05}) as job:
+        source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, device=device)
+        run = run_study(
+            source,
+            schemes=[s.strip() for s in schemes.split(",") if s.strip()],
+            tolerances=tolerance_list,
+            settings=given,
+            out=out,
+            fold=fold,
+            context=context,
+            recipe=recipe,
+            seed=seed,
+            command=console.command_line(),
+            progress=console.StudyProgress(job, "study"),
+        )
+        job.at("report", 0.5, "writing the report")
+        page = write_report(run.path)
+    if json:
+        console.show_json(run.summary())
+        return
+    console.show_study(run.summary(), Console())
+    console.show_page(page)

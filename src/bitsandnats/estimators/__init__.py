@@ -1,0 +1,1 @@
+"""Estimators: plain functions of stored draws. No torch."""

@@ -1,0 +1,152 @@
+"""λ̂ from stored draws, with its error bar, its controls and its verdict."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from numpy import ndarray
+
+from bitsandnats.estimators.diagnostics import convergence, regression_coefficient
+from bitsandnats.estimators.verdict import Verdict, judge
+from bitsandnats.theory.finite_step import discretisation_share
+
+_Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class LLC:
+    """An estimate of the local learning coefficient.
+
+    Attributes:
+        llc: λ̂(nβ, γ) = nβ(E[L] − L(w*)), nats; NaN where a chain diverged.
+        se: its standard error, nats.
+        verdict: may it be used, and may it be read as λ?
+        figures: everything measured beside it, by name (`rhat`, `ess`, `excess`, `noise_only`, shares …).
+        tree: the stored draws.
+    """
+
+    llc: float
+    se: float
+    verdict: Verdict
+    figures: dict[str, float]
+    tree: xr.DataTree
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval for the estimand λ̂(nβ, γ), nats."""
+        return self.llc - _Z95 * self.se, self.llc + _Z95 * self.se
+
+    def __str__(self) -> str:
+        figures = self.figures
+        details = [f"R̂ {figures['rhat']:.2f}", f"ESS {figures['ess']:.0f}"] if "rhat" in figures else []
+        if "discretisation_share" in figures:
+            details.append(f"step bias ≤ {figures['discretisation_share']:.1%}")
+        shown = f"λ̂ = {_rounded(self.llc, self.se)} nats  {self.verdict}"
+        return shown + (f"  ({', '.join(details)})" if details else "")
+
+
+def excess_trace(tree: xr.DataTree, group: str = "draws") -> Float[ndarray, "chain draw"]:
+    """L(w) − L(w*) of each draw, the batch's luck removed; nats a unit.
+
+    Where the batch was evaluated at w* too, the excess is L_B(w) − L(w*) − b [L_B(w*) − L(w*)] with the regression
+    coefficient b: pairing helps only as far as draws are local.
+    """
+    data = tree[group].dataset
+    center = float(tree.attrs["center_loss"])
+    loss = data["loss"].values - center
+    baseline = data["baseline"].values - center
+    if not tree.attrs["paired"] or not loss.size or not np.isfinite(baseline).all():
+        return loss
+    return loss - regression_coefficient(loss, baseline) * baseline
+
+
+def estimate(tree: xr.DataTree) -> LLC:
+    """λ̂ = nβ · mean excess loss over the draws after burn-in, with everything known about it.
+
+    Source: Lau et al. (2024); 2510.12077 eq. (10). Checked against quadrature in `tests/truth/test_llc.py`.
+
+    Args:
+        tree: from `run.sample`, perhaps with the noise-only control in group `noise_only` and `top_curvature` among
+            the attributes.
+    """
+    attrs = tree.attrs
+    diverged = tuple(int(c) for c in np.flatnonzero(tree["draws"].dataset["diverged_at"].values >= 0))
+    shares = _step_share(tree)
+    if diverged:
+        return LLC(math.nan, math.nan, judge(shares, diverged=diverged), shares, tree)
+    nbeta = float(attrs["nbeta"])
+    excess = excess_trace(tree)
+    known = convergence(excess)
+    llc = nbeta * known.mean
+    figures = {
+        "excess": known.mean,
+        "rhat": known.rhat,
+        "ess": known.ess,
+        "drift": nbeta * known.drift,
+        "drift_se": nbeta * known.drift_se,
+        "drift_share": known.drift / known.mean if known.mean else math.nan,
+        "dimension": float(attrs["dimension"]),
+        "distance": float(np.sqrt(tree["draws"].dataset["distance_squared"].values.mean())),
+        "likelihood_virial": float(tree["draws"].dataset["likelihood_virial"].values.mean()),
+        **shares,
+        **_noise_figures(tree, llc),
+    }
+    chance = attrs.get("chance_loss")
+    if chance is not None and chance > attrs["center_loss"]:
+        figures["chance_share"] = known.mean / (chance - attrs["center_loss"])
+    se = nbeta * known.se
+    return LLC(llc, se, judge({"llc": llc, "se": se, **figures}), figures, tree)
+
+
+def _step_share(tree: xr.DataTree) -> dict[str, float]:
+    attrs = tree.attrs
+    if "top_curvature" not in attrs:
+        return {}
+    curvature = max(float(attrs["top_curvature"]), 0.0)
+    kappa = float(attrs["nbeta"]) * curvature + float(attrs["gamma"])
+    draws = tree["draws"].dataset
+    if "preconditioner_max" not in draws:
+        return {"top_curvature": curvature, "discretisation_share": discretisation_share(attrs["step_size"] * kappa)}
+    # where A is largest the loss is flattest: the pull alone is certain to be there, the top curvature is not
+    scale = float(np.nanmean(draws["preconditioner_max"].values))
+    mean = float(np.nanmean(draws["preconditioner_mean"].values))
+    pull = attrs["step_size"] * scale * attrs["gamma"]
+    return {
+        "top_curvature": curvature,
+        "preconditioner": mean,
+        "discretisation_share": discretisation_share(pull),
+    }
+
+
+def _noise_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
+    if "noise_only" not in tree.children:
+        return {}
+    excess = tree["noise_only"].dataset["excess"].values
+    nbeta = float(tree.attrs["nbeta"])
+    noise = nbeta * float(excess.mean())
+    return {
+        "noise_only": noise,
+        "noise_only_se": nbeta * float(excess.std(ddof=1) / math.sqrt(excess.size)),
+        "noise_share": max(llc, 0.0) / noise if noise > 0 else math.nan,
+    }
+
+
+def _rounded(value: float, error: float) -> str:
+    """`value ± error`, both to the error's second digit."""
+    if not math.isfinite(error) or error <= 0:
+        return f"{value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def as_record(estimate: LLC) -> dict[str, Any]:
+    """The estimate as plain values for a summary; null where not a number."""
+    lo, hi = estimate.interval
+    record: dict[str, Any] = {"llc": estimate.llc, "se": estimate.se, **estimate.figures}
+    plain = {k: float(v) if math.isfinite(v) else None for k, v in record.items()}
+    interval = [lo, hi] if math.isfinite(lo) and math.isfinite(hi) else [None, None]
+    verdict = {"status": estimate.verdict.status, "reasons": list(estimate.verdict.reasons)}
+    return {**plain, "interval": interval, "verdict": verdict}

@@ -1,0 +1,110 @@
+"""Verdicts: may a number be used, and if not, why not and what to do."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+USABLE = "usable"
+CAUTION = "usable with caution"
+NOT_USABLE = "not usable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict in two steps: was it sampled right, and may it be read as λ?
+
+    Attributes:
+        status: `usable`, `usable with caution` or `not usable`.
+        reasons: why it is not plainly usable, each with its figure and the remedy.
+    """
+
+    status: str
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.status + (": " + "; ".join(self.reasons) if self.reasons else "")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where the checks draw their lines; dimensionless shares unless said otherwise.
+
+    Attributes:
+        rhat: R̂ above which chains disagree.
+        ess: effective draws below which the error bar itself is not known.
+        relative_se: standard error as a share of the estimate.
+        drift: change along the kept trace as a share of the estimate, where it exceeds three standard errors.
+        basin: share of the way from L(w*) to chance at which the draws have left the basin.
+        discretisation: predicted excess variance of the stiffest direction.
+        noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
+    """
+
+    rhat: float = 1.1
+    ess: float = 40.0
+    relative_se: float = 0.25
+    drift: float = 0.15
+    basin: float = 0.1
+    discretisation: float = 0.1
+    noise: float = 0.5
+
+
+DEFAULT = Thresholds()
+
+
+def judge(measured: Mapping[str, float], *, diverged: tuple[int, ...] = (), limits: Thresholds = DEFAULT) -> Verdict:
+    """The verdict on an estimate of the LLC.
+
+    Args:
+        measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
+            `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `noise_share`.
+        diverged: chains whose loss stopped being finite.
+        limits: where the lines are drawn.
+    """
+    at = {name: float(value) for name, value in measured.items() if value is not None and not math.isnan(value)}
+    if diverged:
+        chains = ", ".join(map(str, diverged))
+        return Verdict(NOT_USABLE, (f"chain {chains} diverged and no average is given: reduce the step size",))
+    wrong = _sampling(at, limits)
+    cautions = _reading(at, limits)
+    if wrong:
+        return Verdict(NOT_USABLE, (*wrong, *cautions))
+    return Verdict(CAUTION, cautions) if cautions else Verdict(USABLE)
+
+
+def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
+    """Was it sampled right?"""
+    llc, reasons = at["llc"], []
+    if not math.isfinite(llc) or llc > at.get("dimension", math.inf):
+        reasons.append(
+            f"λ̂ = {llc:.3g} exceeds the number of parameters, which no sampled basin can: reduce the step size"
+        )
+    if at.get("discretisation_share", 0) > limits.discretisation:
+        share = at["discretisation_share"]
+        said = "the step is unstable" if math.isinf(share) else f"the step inflates the variance by {share:.0%}"
+        reasons.append(f"{said} in the stiffest direction: reduce the step size")
+    if at.get("chance_share", 0) > limits.basin:
+        reasons.append(
+            f"the draws left the basin ({at['chance_share']:.0%} of the way from L(w*) to chance): raise gamma"
+        )
+    if at.get("rhat", 1) > limits.rhat:
+        reasons.append(f"the chains disagree (R̂ {at['rhat']:.2f}): draw longer or burn in more")
+    if at.get("ess", math.inf) < limits.ess:
+        reasons.append(f"only {at['ess']:.0f} effective draws: draw longer")
+    drift, spread = abs(at.get("drift", 0)), at.get("drift_se", 0)
+    if drift > limits.drift * abs(llc) and drift > 3 * spread:
+        reasons.append(f"λ̂ drifts by {at['drift'] / llc:+.0%} along the trace: burn in more or raise gamma")
+    if "se" in at and at["se"] > limits.relative_se * abs(llc):
+        reasons.append(f"the standard error is {at['se'] / abs(llc):.0%} of λ̂: draw longer or use larger batches")
+    return tuple(reasons)
+
+
+def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
+    """May it be read as λ?"""
+    reasons = []
+    if at["llc"] < 0:
+        reasons.append("λ̂ is negative: w* is not a minimum of this loss, and sampling walked downhill")
+    if at.get("noise_share", 0) > limits.noise:
+        reasons.append(
+            f"pure weight noise explains {min(at['noise_share'], 1):.0%} of it: comparable only at equal nβ, γ, unit"
+        )
+    return tuple(reasons)

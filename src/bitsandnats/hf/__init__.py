@@ -1,0 +1,16 @@
+"""Hugging Face: loading, text, series and training. Nothing else imports transformers, and this only when called."""
+
+from bitsandnats.hf.load import CausalLMLoss as CausalLMLoss
+from bitsandnats.hf.load import load_model as load_model
+from bitsandnats.hf.load import load_task as load_task
+from bitsandnats.hf.load import load_tokenizer as load_tokenizer
+from bitsandnats.hf.series import Checkpoint as Checkpoint
+from bitsandnats.hf.series import choose as choose
+from bitsandnats.hf.series import find_series as find_series
+from bitsandnats.hf.source import series_text as series_text
+from bitsandnats.hf.suite import suite_contexts as suite_contexts
+from bitsandnats.hf.text import read_documents as read_documents
+from bitsandnats.hf.text import split_contexts as split_contexts
+from bitsandnats.hf.text import text_contexts as text_contexts
+from bitsandnats.hf.train import TrainOptions as TrainOptions
+from bitsandnats.hf.train import train_suite as train_suite

@@ -1,0 +1,124 @@
+"""Where a model lies and what its folder holds, found out without loading it."""
+
+import json
+import os
+from pathlib import Path
+
+from bitsandnats.errors import ModelError, message
+from bitsandnats.hf._quiet import quiet
+
+_SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def find_folder(reference: str | os.PathLike[str]) -> Path:
+    """The folder of a model: `reference` itself, or that of a name in the local cache.
+
+    Args:
+        reference: a folder, or `org/name` or `org/name@revision` of a model fetched earlier. Nothing is fetched.
+
+    Raises:
+        ModelError: no such folder or name, or a folder that is no model's.
+    """
+    folder = Path(reference)
+    if not folder.exists():
+        return _cached_folder(str(reference))
+    if (folder / "config.json").is_file():
+        return folder
+    raise ModelError(
+        message(
+            expected=f"a model in {reference}, with its config.json",
+            got="a folder without one" if folder.is_dir() else "a file",
+            do="name the folder that save_pretrained wrote, or one checkpoint of the series",
+        )
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of another library says, short enough for one sentence."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _cached_folder(reference: str) -> Path:
+    """The folder in Hugging Face's local cache that a name stands for."""
+    name, _, revision = reference.partition("@")
+    try:
+        with quiet():
+            from transformers.utils import cached_file
+
+            config = cached_file(name, "config.json", revision=revision or None, local_files_only=True)
+    except (OSError, ValueError):
+        config = None
+    if config is None:
+        raise ModelError(
+            message(
+                expected=f"a model's folder at {reference}, or a model of that name in the local cache",
+                got="neither",
+                do="check the spelling, or fetch the model first",
+            )
+        )
+    return Path(config).parent
+
+
+def stored_dtypes(folder: Path) -> frozenset[str]:
+    """Floating-point types of the weights as they lie in the files, such as `float16`.
+
+    Raises:
+        ModelError: there are no weights, or a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: set[str] = set()
+    files = _weight_files(folder)
+    for file in files:
+        try:
+            if file.suffix == ".safetensors":
+                with safe_open(file, framework="pt") as opened:
+                    found |= {opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118 - not a dict
+            else:
+                found |= _pickled_dtypes(file)
+        except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
+            raise ModelError(
+                message(
+                    expected=f"undamaged weights in {file}",
+                    got=first_line(error),
+                    do="copy or save the checkpoint again",
+                )
+            ) from error
+    return frozenset(_SAFETENSORS.get(name, name) for name in found)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        single, index = folder / name, folder / f"{name}.index.json"
+        if single.is_file():
+            return [single]
+        if index.is_file():
+            try:
+                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, AttributeError):
+                names = []
+            missing = [n for n in names if not (folder / n).is_file()]
+            if names and not missing:
+                return [folder / n for n in names]
+            raise ModelError(
+                message(
+                    expected=f"the weight files that {index} lists",
+                    got=f"no {missing[0]}" if missing else "an unreadable list",
+                    do="copy the checkpoint again",
+                )
+            )
+    raise ModelError(
+        message(
+            expected=f"weights in {folder} (model.safetensors or pytorch_model.bin)",
+            got="a config.json without them",
+            do="use a complete checkpoint",
+        )
+    )
+
+
+def _pickled_dtypes(file: Path) -> set[str]:
+    import torch
+
+    weights = torch.load(file, map_location="meta", weights_only=True)
+    return {str(t.dtype).removeprefix("torch.") for t in weights.values() if t.is_floating_point()}

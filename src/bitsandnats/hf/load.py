@@ -1,0 +1,230 @@
+"""A saved language model and text as a Task."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from bitsandnats._types import Batch, Unit
+from bitsandnats.errors import DataError, InputError, ModelError, message
+from bitsandnats.hf._quiet import quiet
+from bitsandnats.hf.files import find_folder, first_line, stored_dtypes
+from bitsandnats.hf.suite import read_suite, suite_contexts
+from bitsandnats.hf.text import read_documents, text_contexts
+from bitsandnats.structure import can_fold, fold_layer_norm
+from bitsandnats.task import Task
+
+_LONGEST_DEFAULT_CONTEXT = 2048
+
+Text = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Tensor
+"""Where text comes from: a path, several, or contexts `[item, context]` of tokens."""
+
+
+@dataclass(frozen=True)
+class CausalLMLoss:
+    """Cross-entropy of each next token; batches are contexts of tokens `[sample, context]`."""
+
+    def __call__(self, model: Callable[..., Any], batch: Batch) -> Float[Tensor, "sample token"]:
+        """Returns −log p(x_{t+1} | x_1 … x_t) for t = 1 … context − 1, in nats."""
+        tokens = _contexts(batch)
+        logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
+        flat = logits.reshape(-1, logits.shape[-1])
+        flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
+        losses = nn.functional.cross_entropy(flat, tokens[:, 1:].reshape(-1), reduction="none")
+        return losses.view(tokens.shape[0], tokens.shape[1] - 1)
+
+    def chance(self, model: Callable[..., Any], batch: Batch) -> float:
+        """Loss of the uniform guess, ln(vocabulary), in nats a token."""
+        with torch.no_grad():
+            return math.log(model(input_ids=_contexts(batch)[:1, :1], use_cache=False).logits.shape[-1])
+
+
+def load_task(
+    reference: str | os.PathLike[str],
+    *,
+    text: Text | None = None,
+    context: int | None = None,
+    unit: Unit = "token",
+    fold: bool | None = False,
+    device: str | torch.device | None = None,
+) -> Task:
+    """A causal language model and text as a Task, in float32 (float64 where the file is), in evaluation mode.
+
+    Args:
+        reference: folder of the model, as `save_pretrained` writes it; or the name of one in the local cache of Hugging
+            Face, `org/name` or `org/name@revision`.
+        text: file or folder of text, several of them, or contexts of tokens `[item, context]`; None for the training
+            text of the suite that the checkpoint belongs to.
+        context: tokens an item; by default the model's longest, at most 2048, or that of the given contexts.
+        unit: `token`, or `sequence` for the sum over an item's tokens.
+        fold: fold layer norms into the linear maps behind them first (see `structure.fold_layer_norm`); None = where
+            the architecture is known, and a note where it is not.
+        device: where to measure; None = the CPU.
+
+    Raises:
+        ModelError: no such model, incomplete, damaged, of an architecture that cannot be used, or not the text's.
+        DataError: the text is missing, too short, or has tokens that the model does not know.
+        InputError: the context is longer than the model's, or not that of the given contexts.
+    """
+    model, notes = load_model(reference)
+    contexts = _resolve_text(model, reference, text, context)
+    _check_tokens(contexts, _vocabulary(model))
+    if fold or (fold is None and can_fold(model)):
+        folded = fold_layer_norm(model)
+        model, notes = folded.module, (*notes, *folded.notes)
+    elif fold is None:
+        notes = (*notes, "layer norms not folded: not known how for this architecture")
+    if device is not None:
+        model = model.to(device)
+    task = Task.from_module(model, CausalLMLoss(), contexts.long(), unit=unit)
+    return dataclasses.replace(task, notes=notes)
+
+
+def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The causal language model in a folder, in evaluation mode, with notes on what was changed in loading.
+
+    Weights in half precision are upcast to float32; parameters keep their values. Nothing is fetched from a network.
+
+    Raises:
+        ModelError: no such model, no weights or not all of them, a damaged file, or no causal language model.
+    """
+    folder = find_folder(reference)
+    dtypes = stored_dtypes(folder)
+    dtype = torch.float64 if "float64" in dtypes else torch.float32
+    try:
+        # Parameters that a file lacks would be drawn at random: from no generator of the user's, and refused below.
+        with quiet(), torch.random.fork_rng(devices=[]):
+            from transformers import AutoModelForCausalLM
+
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+            model, report = loaded
+    except Exception as error:
+        raise ModelError(
+            message(
+                expected=f"a causal language model that transformers can load from {reference}",
+                got=first_line(error),
+                do="use another model, or save this one anew with save_pretrained",
+            )
+        ) from error
+    lacking = [str(key) for name in ("missing_keys", "mismatched_keys") for key in sorted(report.get(name, ()))]
+    if lacking:
+        raise ModelError(
+            message(
+                expected=f"all weights of the model in {reference}",
+                got=f"{len(lacking)} missing or of another shape, {lacking[0]} the first",
+                do="use a complete checkpoint whose config.json is its own",
+            )
+        )
+    half = sorted(dtypes & {"float16", "bfloat16"})
+    notes = (f"weights stored in {' and '.join(half)}, upcast to {str(dtype).removeprefix('torch.')}",) if half else ()
+    return model.eval(), notes
+
+
+def load_tokenizer(reference: str | os.PathLike[str]) -> Any:
+    """The tokenizer beside a model.
+
+    Raises:
+        ModelError: there is none.
+    """
+    folder = find_folder(reference)
+    try:
+        with quiet():
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            # Where its files are missing, transformers builds one without tokens, which turns any text into nothing.
+            if not tokenizer("text", add_special_tokens=False)["input_ids"]:
+                raise ValueError("a tokenizer without tokens")
+            return tokenizer
+    except Exception as error:
+        raise ModelError(
+            message(
+                expected=f"a tokenizer beside the model in {reference}",
+                got=first_line(error),
+                do="put its tokenizer.json there, or give contexts of tokens as text",
+            )
+        ) from error
+
+
+def _resolve_text(
+    model: nn.Module, reference: str | os.PathLike[str], text: Text | None, context: int | None
+) -> Int[Tensor, "item context"]:
+    """Contexts of tokens from whatever stands for text."""
+    if text is None:
+        suite = find_folder(reference).resolve().parent
+        if read_suite(suite) is None:
+            raise DataError(
+                message(
+                    expected="text to measure the model on",
+                    got="none, and the model is no checkpoint of a suite trained here",
+                    do="name a text file or folder",
+                )
+            )
+        text, _ = suite_contexts(suite)
+    longest: int | None = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(text, Tensor):
+        given = _contexts(text)
+        if context not in (None, given.shape[1]):
+            raise InputError(
+                message(
+                    expected=f"the context of the given tokens, {given.shape[1]}",
+                    got=f"context = {context}",
+                    do="leave it out or cut the tokens anew",
+                )
+            )
+        context = given.shape[1]
+    if context is None:
+        context = min(longest or _LONGEST_DEFAULT_CONTEXT, _LONGEST_DEFAULT_CONTEXT)
+    if longest is not None and context > longest:
+        raise InputError(
+            message(
+                expected=f"a context of at most {longest} tokens, the model's positions",
+                got=str(context),
+                do="choose a shorter one",
+            )
+        )
+    if isinstance(text, Tensor):
+        return text
+    documents = read_documents(text)
+    tokenizer = load_tokenizer(reference)
+    if tokenizer.vocab_size > _vocabulary(model):
+        raise ModelError(
+            message(
+                expected=f"a tokenizer of at most {_vocabulary(model)} tokens, the model's vocabulary",
+                got=f"one of {tokenizer.vocab_size}",
+                do="use the tokenizer that the model was trained with",
+            )
+        )
+    return text_contexts(documents, tokenizer, context)
+
+
+def _contexts(batch: Any) -> Tensor:
+    whole = isinstance(batch, Tensor) and batch.ndim == 2 and not batch.is_floating_point()
+    if whole and batch.shape[0] >= 1 and batch.shape[1] >= 2:
+        return batch
+    got = f"{batch.dtype} of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+    raise DataError(message(expected="whole-number tokens [item, context]", got=got, do="pack the text first"))
+
+
+def _check_tokens(contexts: Tensor, vocabulary: int) -> None:
+    low, high = int(contexts.min()), int(contexts.max())
+    if low < 0 or high >= vocabulary:
+        raise DataError(
+            message(
+                expected=f"tokens from 0 to {vocabulary - 1}, the model's vocabulary",
+                got=f"tokens from {low} to {high}",
+                do="use the tokenizer that the model was trained with",
+            )
+        )
+
+
+def _vocabulary(model: Any) -> int:
+    return int(model.get_input_embeddings().num_embeddings)

@@ -1,0 +1,121 @@
+"""The folder of a trained suite: what is in it, read and written whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from bitsandnats.errors import StoreError, message
+
+SUITE_FILE = "suite.json"
+STATE_FILE = "state.pt"
+_PARTIAL = ".partial"
+
+
+def suite_contexts(
+    folder: str | os.PathLike[str],
+) -> tuple[Int64[Tensor, "item context"], Int64[Tensor, "held_out context"]]:
+    """The contexts that a suite was trained on, and those held out.
+
+    Raises:
+        StoreError: the folder is no suite, or is damaged.
+    """
+    return read_contexts(Path(folder), "train"), read_contexts(Path(folder), "held_out")
+
+
+def read_suite(folder: Path) -> dict[str, Any] | None:
+    """The suite's description, or None where the folder is none.
+
+    Raises:
+        StoreError: its description is damaged.
+    """
+    file = folder / SUITE_FILE
+    if not file.is_file():
+        return None
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, OSError) as error:
+        raise StoreError(
+            message(expected=f"a readable {file}", got=str(error), do="delete the folder and train anew")
+        ) from error
+
+
+def write_suite(folder: Path, description: dict[str, Any]) -> None:
+    """Writes the suite's description, replacing it whole."""
+    text = json.dumps(description, indent=1, allow_nan=False)
+    write_file(folder / SUITE_FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_contexts(folder: Path, name: str, contexts: Int64[Tensor, "item context"]) -> None:
+    """Writes contexts as `name.safetensors`, with 32-bit tokens."""
+    from safetensors.torch import save_file
+
+    write_file(folder / f"{name}.safetensors", lambda path: save_file({"contexts": contexts.int()}, path))
+
+
+def read_contexts(folder: Path, name: str) -> Int64[Tensor, "item context"]:
+    """Contexts of tokens as they were written.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = folder / f"{name}.safetensors"
+    try:
+        return load_file(file)["contexts"].long()
+    except (OSError, SafetensorError, KeyError) as error:
+        got = "no such file" if not file.exists() else str(error)
+        raise StoreError(
+            message(expected=f"the suite's tokens in {file}", got=got, do="name a text file or train the suite anew")
+        ) from error
+
+
+def write_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes what training needs to go on, replacing it whole."""
+    write_file(folder / STATE_FILE, lambda path: torch.save(state, path))
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """What training needs to go on, or None where nothing was saved.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    file = folder / STATE_FILE
+    if not file.is_file():
+        return None
+    try:
+        return dict(torch.load(file, weights_only=True))
+    except Exception as error:
+        raise StoreError(
+            message(
+                expected=f"a readable {file}",
+                got=" ".join(str(error).split())[:200],
+                do="delete this file to train from the beginning",
+            )
+        ) from error
+
+
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under a temporary name, then gives it its own, so that no half of it is ever read."""
+    partial = path.with_name(path.name + _PARTIAL)
+    write(partial)
+    partial.replace(path)
+
+
+def write_folder(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a folder under a temporary name, then gives it its own; an older one of that name is replaced."""
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write(partial)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)

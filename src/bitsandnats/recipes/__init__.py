@@ -1,0 +1,1 @@
+"""Front doors: sample, then estimate; one a file."""

@@ -1,0 +1,103 @@
+"""estimate_llc(): one estimate with its error bar, its control and its verdict."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from bitsandnats._types import Progress, silent
+from bitsandnats.calibrate import calibrate, noise_excess
+from bitsandnats.curvature import top_curvature
+from bitsandnats.estimators.llc import LLC, estimate
+from bitsandnats.run import sample
+from bitsandnats.settings import Settings, changed
+from bitsandnats.task import Task
+from bitsandnats.theory.finite_step import noise_only_variance
+
+_CONTROL_DRAWS = 8
+_CONTROL_ITEMS = 32
+_CURVATURE_ITEMS = {"token": 8, "sequence": 8, "sample": 256}
+
+
+def estimate_llc(
+    task: Task,
+    *,
+    settings: Settings | None = None,
+    sampler: str | None = None,
+    step_size: float | None = None,
+    gamma: float | None = None,
+    nbeta: float | None = None,
+    batch_size: int | None = None,
+    chains: int | None = None,
+    draws: int | None = None,
+    burn_in: int | None = None,
+    start: Literal["center", "noise"] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> LLC:
+    """The local learning coefficient of a task at its center, as a measurement.
+
+    Whatever is not given is chosen by `calibrate`'s rule, and its reason kept in the settings. Beside the draws it
+    measures the largest curvature (for the share that the finite step adds) and the control: the excess loss under
+    weight noise of the variance that the same chain would have at nβ = 0, with no likelihood at all.
+
+    Args:
+        task: what is modelled.
+        settings: all settings at once, for instance those of another checkpoint; the options below override them.
+        sampler: as in `bitsandnats ls samplers`.
+        step_size: ε. gamma: γ, nats per squared unit of weight. nbeta: nβ.
+        batch_size: items a minibatch. chains, draws, burn_in: numbers of chains and of steps of each.
+        start: `center` or `noise`.
+        seed: chain c's randomness depends on (seed, c) only.
+        progress: told of the work as it is done.
+
+    Returns:
+        `.llc`, `.se`, `.interval` (nats), `.verdict`, `.figures`, `.tree`.
+
+    Raises:
+        InputError: a setting is out of range.
+        SettingsError: no settings keep the draws in the basin.
+    """
+    options: dict[str, Any] = {
+        "sampler": sampler,
+        "step_size": step_size,
+        "gamma": gamma,
+        "nbeta": nbeta,
+        "batch_size": batch_size,
+        "chains": chains,
+        "draws": draws,
+        "burn_in": burn_in,
+        "start": start,
+    }
+    if settings is None:
+        settings = calibrate(task, given={**options, "seed": seed}, progress=progress)
+    else:
+        settings = changed(settings, options)
+    return estimate(measure_llc(task, settings, progress=progress))
+
+
+def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) -> xr.DataTree:
+    """Draws, largest curvature and noise-only control of one checkpoint, ready for `estimators.llc.estimate`."""
+    tree = sample(task, settings, progress=progress)
+    curvature = top_curvature(task, items=_CURVATURE_ITEMS[task.unit], tolerance=0.05, seed=settings.seed)
+    tree.attrs["top_curvature"] = curvature.value
+    variance = _control_variance(tree, settings)
+    if math.isfinite(variance):
+        control = noise_excess(task, variance, draws=_CONTROL_DRAWS, items=_CONTROL_ITEMS, seed=settings.seed)
+        if np.isfinite(control).all():
+            tree["noise_only"] = xr.DataTree(xr.Dataset({"excess": ("draw", control)}, attrs={"variance": variance}))
+    return tree
+
+
+def _control_variance(tree: xr.DataTree, settings: Settings) -> float:
+    """Variance of a weight in the same chain at nβ = 0, by its exact law."""
+    draws = tree["draws"].dataset
+    scale = float(np.nanmean(draws["preconditioner_mean"].values)) if "preconditioner_mean" in draws else 1.0
+    return noise_only_variance(
+        gamma=settings.gamma,
+        step_size=settings.step_size * scale,
+        burn_in=settings.burn_in,
+        draws=settings.draws,
+        start_variance=1 / settings.gamma if settings.start == "noise" else 0.0,
+    )

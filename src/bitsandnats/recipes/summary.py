@@ -1,0 +1,177 @@
+"""summary.json of a study: the table, the fits beside their controls, the findings and the verdict."""
+
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitsandnats._tree import numel
+from bitsandnats.estimators.fits import findings, linear_fit
+from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE
+from bitsandnats.settings import Settings
+from bitsandnats.task import Task
+
+RULE = (
+    "Checkpoints used in fits, stated beforehand: step ≥ 1, critical level found and above the scheme's floor, "
+    "LLC sampled right (verdict not 'not usable')."
+)
+_FEWEST_POINTS = 4
+_PREDICTORS = ("llc", "noise_only", "loss", "log_step")
+
+
+def provenance(command: str | None, seed: int) -> dict[str, Any]:
+    """Versions, machine and the command that remakes a run."""
+    packages = {name: _version(name) for name in ("torch", "transformers", "numpy", "xarray", "zarr")}
+    return {
+        "version": _version("bitsandnats"),
+        **{name: v for name, v in packages.items() if v},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+    }
+
+
+def model_facts(task: Task) -> dict[str, Any]:
+    """Size, unit and what was done to the model."""
+    fixed = numel(task.fixed)
+    return {
+        "parameters": task.dimension + fixed,
+        "moved": task.dimension,
+        "fixed": fixed,
+        "notes": list(task.notes),
+        "unit": task.unit,
+        "chance_loss": task.chance_loss,
+    }
+
+
+def data_facts(task: Task, held_out: Task, sampling: str, evaluation: str) -> dict[str, Any]:
+    """What was sampled on and what was evaluated on."""
+    return {
+        "sampling": {"items": len(task.data), "units": task.n, "what": sampling},
+        "evaluation": {"items": len(held_out.data), "units": held_out.n, "what": evaluation},
+    }
+
+
+def study_summary(
+    head: dict[str, Any], rows: Sequence[dict[str, Any]], settings: Settings, measured: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything that the report and the command line show of a study."""
+    fits = [
+        fit for scheme in head["schemes"] for tolerance in head["tolerances"] for fit in _fits(rows, scheme, tolerance)
+    ]
+    main = min(head["tolerances"], key=lambda t: abs(t - 0.5))
+    first = [f for f in fits if f["scheme"] == head["schemes"][0]]
+    subset = "rule" if any(f["subset"] == "rule" for f in first) else "all"
+    said = findings([f for f in first if f["subset"] == subset], main)
+    if subset == "all" and first:
+        said.insert(0, "Fewer than four checkpoints pass the rule: the fits include estimates that are not usable.")
+    return {
+        "schema": 1,
+        "kind": "study",
+        **head,
+        "verdict": _verdict(rows),
+        "findings": said,
+        "provenance": measured,
+        "settings": settings.values(),
+        "reasons": settings.reasons,
+        "rule": RULE,
+        "main_tolerance": main,
+        "checkpoints": list(rows),
+        "fits": fits,
+    }
+
+
+def trailing_number(label: str) -> int | None:
+    """The number at the end of a label: `step512` -> 512."""
+    found = re.search(r"(\d+)$", label)
+    return int(found.group(1)) if found else None
+
+
+def _fits(rows: Sequence[dict[str, Any]], scheme: str, tolerance: float) -> list[dict[str, Any]]:
+    found = []
+    for subset in ("rule", "all"):
+        used = [p for p in (_point(row, scheme, tolerance, subset) for row in rows) if p is not None]
+        if subset == "all" and any(f["subset"] == "rule" for f in found):
+            break
+        if len(used) < _FEWEST_POINTS:
+            continue
+        steps = np.array([p["log_step"] for p in used])
+        for response in ("level", "log2_level"):
+            y = np.array([p["crossing"] for p in used])
+            y = np.log2(y) if response == "log2_level" else y
+            for predictor in _PREDICTORS:
+                x = np.array([p[predictor] for p in used], dtype=float)
+                if not np.isfinite(x).all():
+                    continue
+                fit = linear_fit(x, y, None if predictor == "log_step" else steps)
+                if fit is None:
+                    continue
+                found.append(
+                    {
+                        "scheme": scheme,
+                        "tolerance": tolerance,
+                        "response": response,
+                        "predictor": predictor,
+                        "subset": subset,
+                        "labels": [p["label"] for p in used],
+                        "r2": fit.r2,
+                        "slope": fit.slope,
+                        "slope_interval": list(fit.slope_interval),
+                        "intercept": fit.intercept,
+                        "points": fit.points,
+                        "difference_r2": fit.difference_r2,
+                        "partial": fit.partial,
+                    }
+                )
+    return found
+
+
+def _point(row: dict[str, Any], scheme: str, tolerance: float, subset: str) -> dict[str, Any] | None:
+    """One checkpoint's coordinates in the fits, or None where it is left out."""
+    critical = next((c for c in row["critical"].get(scheme, []) if c["tolerance"] == tolerance), None)
+    llc = row["llc"]
+    if critical is None or critical["level"] is None or critical["censored"] or not row["step"]:
+        return None
+    if llc is None or llc["llc"] is None or (subset == "rule" and llc["verdict"]["status"] == NOT_USABLE):
+        return None
+    noise = llc.get("noise_only")
+    return {
+        "label": row["label"],
+        "crossing": critical["crossing"],
+        "llc": llc["llc"],
+        "noise_only": math.nan if noise is None else noise,
+        "loss": row["loss"],
+        "log_step": math.log2(row["step"]),
+    }
+
+
+def _verdict(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    states = [row["llc"]["verdict"]["status"] if row["llc"] else None for row in rows]
+    done = [s for s in states if s is not None]
+    counts = {s: done.count(s) for s in (USABLE, CAUTION, NOT_USABLE)}
+    if not done or counts[NOT_USABLE] == len(done):
+        status = NOT_USABLE
+    else:
+        status = USABLE if counts[USABLE] == len(done) else CAUTION
+    said = ", ".join(f"{n} {s}" for s, n in counts.items() if n)
+    failed = len(rows) - len(done)
+    text = f"{status}: of {len(rows)} checkpoints {said or 'none measured'}" + (f", {failed} failed" if failed else "")
+    return {"status": status, "text": text + "."}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,270 @@
+"""sample(): the only chain loop."""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from bitsandnats import observables as observables_room
+from bitsandnats import samplers
+from bitsandnats._rng import generator
+from bitsandnats._tree import map_batch
+from bitsandnats._types import Batch, Params, Progress, silent
+from bitsandnats.errors import InputError, message
+from bitsandnats.observables import reducers
+from bitsandnats.samplers.types import Rng, Sampler
+from bitsandnats.settings import Settings
+from bitsandnats.target import LocalPosterior
+from bitsandnats.task import Task
+
+_VMAP_LIMIT = 4_000_000
+_UNPAIRED_BATCHES = 8
+
+
+class _Baseline(NamedTuple):
+    """Losses at w*: of every item (computed once), or None where each batch is evaluated again."""
+
+    item_losses: Tensor | None
+    paired: bool
+
+
+def sample(
+    task: Task,
+    settings: Settings,
+    *,
+    observables: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> xr.DataTree:
+    """Draws of the local posterior around a task's center.
+
+    Every number of a draw is taken at one point: the weights before the step that consumes them. A chain whose loss
+    is no longer finite stops; its remaining entries are NaN and `diverged_at` names the step.
+
+    Args:
+        task: what is modelled.
+        settings: the sampler and its settings.
+        observables: name of an observable -> `trace`, `moments` or `thin(k)`; applied to the draws after burn-in.
+        progress: told after every few steps.
+
+    Returns:
+        A tree with groups `draws` and `burn_in` (dims chain, draw): `loss` of the draw's batch and `baseline` of the
+        same batch at w*, nats a unit; `distance_squared`; `virial` = (w−w*)·G and `gradient_norm_squared` = ‖G‖² for
+        G = nβ g_B + γ(w−w*); the likelihood's part `likelihood_virial` = nβ (w−w*)·g_B; `diverged_at` (chain), −1 for
+        never; group `observables`. The estimand's names are attributes.
+
+    Raises:
+        InputError: an unknown sampler, observable or reducer.
+    """
+    began = time.perf_counter()
+    mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
+    target = LocalPosterior(task, settings.nbeta, settings.gamma, mode)
+    build = samplers.registry.build(settings.sampler)
+    full = "full" in samplers.registry.entry(settings.sampler).tags or settings.batch_size >= len(task.data)
+    baseline = _baseline(task, settings)
+    chains = range(settings.chains)
+    groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
+    parts = []
+    for group in groups:
+        sampler: Sampler = build(target, step_size=settings.step_size)
+        shown = _Shifted(progress, group[0] * settings.steps, len(group), settings.chains * settings.steps)
+        parts.append(_run_group(target, sampler, settings, group, full, baseline, dict(observables or {}), shown))
+    tree = _assemble(task, settings, parts, baseline)
+    tree.attrs.update(mode=mode, threads=torch.get_num_threads(), seconds=time.perf_counter() - began)
+    return tree
+
+
+def start_position(task: Task, settings: Settings, chain: int) -> Params:
+    """Where chain `chain` starts: at w*, or at w* + N(0, 1/γ).
+
+    Raises:
+        InputError: a noisy start without a pull (γ = 0).
+    """
+    if settings.start == "center":
+        return {name: w.clone() for name, w in task.center.items()}
+    if settings.gamma == 0:
+        raise InputError(message(expected="gamma > 0 for start 'noise'", got="gamma = 0", do="use start 'center'"))
+    random = generator(settings.seed, chain, "start", task.device)
+    return {
+        name: w + torch.empty_like(w).normal_(generator=random).mul_(settings.gamma**-0.5)
+        for name, w in task.center.items()
+    }
+
+
+class _Shifted(NamedTuple):
+    """Progress of one group, as steps of all chains."""
+
+    progress: Progress
+    offset: int
+    chains: int
+    total: int
+
+    def at(self, step: int) -> None:
+        self.progress("sampling", self.offset + step * self.chains, self.total)
+
+
+class _Part(NamedTuple):
+    """What one group of chains left behind: traces (chain, step), and reduced observables."""
+
+    traces: dict[str, np.ndarray]
+    diverged_at: np.ndarray
+    observed: dict[str, dict[str, Tensor]]
+
+
+def _run_group(
+    target: LocalPosterior,
+    sampler: Sampler,
+    settings: Settings,
+    group: list[int],
+    full: bool,
+    baseline: _Baseline,
+    observables: dict[str, str],
+    progress: _Shifted,
+) -> _Part:
+    task = target.task
+    rng: Rng = [generator(settings.seed, c, "noise", task.device) for c in group]
+    batches = [generator(settings.seed, c, "batches") for c in group]
+    starts = [start_position(task, settings, c) for c in group]
+    state = sampler.init(rng, {name: torch.stack([s[name] for s in starts]) for name in task.center})
+    traces: dict[str, np.ndarray] = {}
+    diverged_at = np.full(len(group), -1)
+    watch = {name: observables_room.registry.build(name) for name in observables}
+    keep = {name: reducers.build(kind) for name, kind in observables.items()}
+    kept = {name: keep[name].init() for name in keep}
+    for step in range(settings.steps):
+        indices = None if full else _indices(batches, len(task.data), settings.batch_size)
+        batch = None if indices is None else task.batch(indices)
+        if step >= settings.burn_in:
+            for name, look in watch.items():
+                kept[name] = keep[name].update(kept[name], look(task.center, state.position))
+        state, info = sampler.step(rng, state, batch)
+        dead = info.diverged.cpu().numpy()
+        diverged_at = np.where((diverged_at < 0) & dead, step, diverged_at)
+        row = {"loss": info.loss, "baseline": _baseline_loss(task, baseline, indices, batch), **info.statistics}
+        for name, value in row.items():
+            if name not in traces:
+                traces[name] = np.full((len(group), settings.steps), np.nan)
+            traces[name][:, step] = np.where(diverged_at < 0, value.detach().cpu().double().numpy(), np.nan)
+        if step % 10 == 9 or step == settings.steps - 1:
+            progress.at(step + 1)
+        if (diverged_at >= 0).all():
+            break
+    observed = {name: keep[name].result(kept[name]) for name in keep} if (diverged_at < 0).all() else {}
+    return _Part(traces, diverged_at, observed)
+
+
+def _indices(batches: Rng, items: int, size: int) -> Tensor:
+    return torch.stack([torch.randint(items, (size,), generator=g) for g in batches])
+
+
+def _baseline(task: Task, settings: Settings) -> _Baseline:
+    visits = settings.chains * settings.steps * settings.batch_size
+    kind = settings.baseline
+    if kind == "auto":
+        kind = "all" if len(task.data) <= visits else "batch"
+    if kind == "all":
+        return _Baseline(task.all_item_losses(task.center, max(settings.batch_size, 32)), True)
+    return _Baseline(None, kind == "batch")
+
+
+def _baseline_loss(task: Task, baseline: _Baseline, indices: Tensor | None, batch: Batch | None) -> Tensor:
+    """L_B(w*) of each chain's batch; NaN where the baseline is unpaired."""
+    if baseline.item_losses is not None:
+        losses = (
+            baseline.item_losses if indices is None else baseline.item_losses[indices.to(baseline.item_losses.device)]
+        )
+        return task.mean_loss(losses)
+    if not baseline.paired or batch is None or indices is None:
+        return torch.tensor(float("nan"))
+    with torch.no_grad():
+        losses = [task.item_losses(task.center, map_batch(lambda t, c=c: t[c], batch)) for c in range(len(indices))]
+    return task.mean_loss(torch.stack(losses))
+
+
+def _unpaired_center_loss(task: Task, settings: Settings) -> float:
+    random = generator(settings.seed, 0, "probe")
+    with torch.no_grad():
+        losses = [
+            task.mean_loss(task.item_losses(task.center, task.batch(i[0])))
+            for i in (_indices([random], len(task.data), settings.batch_size) for _ in range(_UNPAIRED_BATCHES))
+        ]
+    return float(torch.stack(losses).double().mean())
+
+
+def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Baseline) -> xr.DataTree:
+    traces = {name: np.concatenate([p.traces[name] for p in parts]) for name in parts[0].traces}
+    weight_part = settings.gamma * traces["distance_squared"]
+    inner = settings.nbeta * traces.pop("displacement_gradient")
+    gradient = settings.nbeta**2 * traces.pop("gradient_squared")
+    traces["likelihood_virial"] = inner
+    traces["virial"] = inner + weight_part
+    traces["gradient_norm_squared"] = gradient + 2 * settings.gamma * inner + settings.gamma * weight_part
+    diverged = xr.DataArray(np.concatenate([p.diverged_at for p in parts]), dims="chain")
+
+    def group(columns: slice) -> xr.Dataset:
+        cut = {name: (("chain", "draw"), trace[:, columns]) for name, trace in traces.items()}
+        length = len(range(*columns.indices(settings.steps)))
+        return xr.Dataset(cut, coords={"chain": np.arange(settings.chains), "draw": np.arange(length)})
+
+    if baseline.item_losses is not None:
+        center_loss = float(task.mean_loss(baseline.item_losses.double()))
+    elif baseline.paired:
+        center_loss = float(np.nanmean(traces["baseline"]))
+    else:
+        center_loss = _unpaired_center_loss(task, settings)
+    observed = {
+        f"{name}_{kind}": ((("chain", "draw") if kind == "trace" else ("chain",)), values)
+        for name, kinds in parts[0].observed.items()
+        for kind, values in ((k, np.concatenate([p.observed[name][k].numpy() for p in parts])) for k in kinds)
+        if all(p.observed for p in parts)
+    }
+    tree = xr.DataTree.from_dict(
+        {
+            "draws": group(slice(settings.burn_in, None)).assign(diverged_at=diverged),
+            "burn_in": group(slice(0, settings.burn_in)),
+            "observables": xr.Dataset(
+                {k: ((*dims, *(f"{k}_{i}" for i in range(v.ndim - len(dims)))), v) for k, (dims, v) in observed.items()}
+            ),
+        }
+    )
+    tree.attrs.update(
+        {
+            **settings.values(),
+            "center_loss": center_loss,
+            "paired": bool(baseline.paired or baseline.item_losses is not None),
+            "unit": task.unit,
+            "n": task.n,
+            "items": len(task.data),
+            "dimension": task.dimension,
+        }
+    )
+    if task.chance_loss is not None:
+        tree.attrs["chance_loss"] = task.chance_loss
+    return tree
+
+
+def _choose_mode(task: Task, settings: Settings) -> str:
+    """`vmap` where two timed evaluations of the whole group say that it pays, else `loop`."""
+    if settings.chains == 1 or task.dimension * settings.chains > _VMAP_LIMIT:
+        return "loop"
+    random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
+    full = settings.batch_size >= len(task.data)
+    batch = None if full else task.batch(_indices(random, len(task.data), settings.batch_size))
+    position = {name: w.unsqueeze(0).repeat(settings.chains, *(1,) * w.ndim) for name, w in task.center.items()}
+    try:
+        seconds = {mode: _seconds(LocalPosterior(task, 1.0, 0.0, mode), position, batch) for mode in ("loop", "vmap")}
+    except (RuntimeError, NotImplementedError):  # some operations have no batching rule
+        return "loop"
+    return "vmap" if seconds["vmap"] < 0.9 * seconds["loop"] else "loop"
+
+
+def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        target.evaluate(position, batch)
+        best = min(best, time.perf_counter() - began)
+    return best

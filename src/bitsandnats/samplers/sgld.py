@@ -1,0 +1,34 @@
+"""SGLD: stochastic-gradient Langevin dynamics (Welling & Teh 2011; Lau et al. 2024)."""
+
+import torch
+
+from bitsandnats._types import Batch, Params
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, add_noise, describe
+from bitsandnats.target import LocalPosterior
+
+
+def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
+    r"""SGLD around a center: $w\leftarrow w-\tfrac\epsilon2[n\beta\,g_B+\gamma(w-w^*)]+\sqrt\epsilon\,\eta$.
+
+    On quadratics its stationary law is known exactly at any ε
+    (`theory.finite_step`, checked in `tests/truth/test_finite_step.py`).
+
+    Args:
+        target: the local posterior.
+        step_size: ε.
+    """
+
+    def init(rng: Rng, position: Params) -> State:
+        return State(position, {}, 0)
+
+    @torch.no_grad()
+    def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
+        evaluation = target.evaluate(state.position, batch)
+        info = describe(target, state.position, evaluation)
+        for name, w in state.position.items():
+            w.lerp_(target.task.center[name], step_size * target.gamma / 2)
+            w.add_(evaluation.gradient[name], alpha=-step_size * target.nbeta / 2)
+            add_noise(rng, w, step_size**0.5)
+        return State(state.position, state.memory, state.step + 1), info
+
+    return Sampler(init, step)

@@ -1,0 +1,104 @@
+"""Frozen settings, in and out of TOML."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bitsandnats.errors import InputError, message
+
+PRECISION_FIELDS = frozenset(
+    {"step_size", "batch_size", "chains", "burn_in", "draws", "seed", "start", "mode", "baseline"}
+)
+"""Settings that change how precisely the estimand is known, not the estimand itself."""
+
+
+class Settings(BaseModel):
+    """How a local posterior is sampled; one such object serves a whole series.
+
+    Attributes:
+        sampler: name and options as in `bitsandnats ls samplers`.
+        step_size: ε of the sampler, dimensionless; not comparable between samplers.
+        gamma: γ, strength of the pull to w*, nats per squared unit of weight.
+        nbeta: nβ, n times the inverse temperature, dimensionless.
+        batch_size: items a minibatch; all of them where the data hold no more.
+        chains: independent chains.
+        burn_in: steps of each chain that are kept apart and never averaged.
+        draws: steps of each chain that count.
+        start: `center` (at w*) or `noise` (at w* + N(0, 1/γ)).
+        seed: chain c's randomness depends on (seed, c) only.
+        mode: `loop` (one chain after another), `vmap` (all at once), or `auto` (the faster, by measurement).
+        baseline: where L(w*) comes from: `all` items once, each `batch` again, `none` (a few batches, unpaired),
+            or `auto` (the cheaper of the first two).
+        reasons: why each field has its value, in words, where it was not given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampler: str = "sgld"
+    step_size: float = Field(gt=0, allow_inf_nan=False)
+    gamma: float = Field(ge=0, allow_inf_nan=False)
+    nbeta: float = Field(gt=0, allow_inf_nan=False)
+    batch_size: int = Field(default=16, ge=1)
+    chains: int = Field(default=4, ge=1)
+    burn_in: int = Field(default=0, ge=0)
+    draws: int = Field(default=200, ge=1)
+    start: Literal["center", "noise"] = "center"
+    seed: int = Field(default=0, ge=0)
+    mode: Literal["auto", "loop", "vmap"] = "auto"
+    baseline: Literal["auto", "all", "batch", "none"] = "auto"
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """The fields that act, without the reasons."""
+        return self.model_dump(exclude={"reasons"})
+
+    @property
+    def steps(self) -> int:
+        """Steps of a chain, burn-in included."""
+        return self.burn_in + self.draws
+
+
+def settings_from(fields: dict[str, Any]) -> Settings:
+    """Settings from a plain dictionary.
+
+    Raises:
+        InputError: a field is unknown, missing or out of range; one sentence naming it.
+    """
+    try:
+        return Settings.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        got = "nothing" if first["type"] == "missing" else f"{name} = {first.get('input')!r}"
+        raise InputError(message(expected=f"{name}: {first['msg'].lower()}", got=got, do=f"change {name}")) from None
+
+
+def changed(settings: Settings, fields: dict[str, Any]) -> Settings:
+    """`settings` with the given fields replaced and validated anew; None values are left out."""
+    return settings_from({**settings.model_dump(), **{k: v for k, v in fields.items() if v is not None}})
+
+
+def to_toml(table: dict[str, Any], prefix: str = "") -> str:
+    """A nested dictionary of plain values as TOML; None values are left out."""
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in table.items() if v is not None and not isinstance(v, dict)]
+    text = "\n".join(lines) + ("\n" if lines else "")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{_key(key)}"
+            text += f"\n[{name}]\n{to_toml(value, name + '.')}"
+    return text
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,114 @@
+"""LocalPosterior: the tempered, localised density. Temperature exists here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import vmap
+
+from bitsandnats._tree import map_batch, tensors
+from bitsandnats._types import Batch, Params
+from bitsandnats.task import Task
+
+
+class Evaluation(NamedTuple):
+    """The target at one position a chain, all from the same weights and batch.
+
+    Attributes:
+        item_losses: loss of each item, nats an item.
+        loss: L_B(w), nats a unit.
+        gradient: ∇L_B(w) by parameter name, a leading chain axis on each.
+    """
+
+    item_losses: Float[Tensor, "chain sample"]
+    loss: Float[Tensor, " chain"]
+    gradient: Params
+
+
+@dataclass(frozen=True)
+class LocalPosterior:
+    r"""The density $p(w)\propto\exp\{-n\beta L(w)-\tfrac\gamma2\lVert w-w^*\rVert^2\}$ around a task's center.
+
+    Its negative log-density is $U(w;B)=n\beta L_B(w)+\tfrac\gamma2\lVert w-w^*\rVert^2$, with gradient
+    $n\beta\,g+\gamma(w-w^*)$, $g=\nabla L_B$. Positions carry a leading chain axis.
+
+    Attributes:
+        task: data, loss and center w*.
+        nbeta: nβ.
+        gamma: γ.
+        mode: `loop` evaluates chains one by one, `vmap` all at once; a chain's numbers do not depend on its group.
+        micro_batch: items a forward pass at most; None = the whole batch.
+    """
+
+    task: Task
+    nbeta: float
+    gamma: float
+    mode: Literal["loop", "vmap"] = "loop"
+    micro_batch: int | None = None
+
+    def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
+        """Losses and gradient of L at `position`.
+
+        Args:
+            position: weights, each with a leading chain axis.
+            batch: items with axes (chain, sample, …); None = all data, the same for every chain.
+        """
+        if self.mode == "vmap":
+            return self._evaluate_vmap(position, batch)
+        chains = len(next(iter(position.values())))
+        parts = []
+        for c in range(chains):
+            leaves = {name: w[c].detach().requires_grad_() for name, w in position.items()}
+            own = None if batch is None else map_batch(lambda t, c=c: t[c], batch)
+            parts.append(self._evaluate_one(leaves, own))
+        if chains == 1:  # no copy of the gradient
+            losses, loss, gradient = parts[0]
+            return Evaluation(losses[None], loss[None], {k: g[None] for k, g in gradient.items()})
+        return Evaluation(
+            torch.stack([p[0] for p in parts]),
+            torch.stack([p[1] for p in parts]),
+            {name: torch.stack([p[2][name] for p in parts]) for name in position},
+        )
+
+    def _evaluate_one(self, leaves: Params, batch: Batch | None) -> tuple[Tensor, Tensor, Params]:
+        items = len(self.task.data) if batch is None else len(tensors(batch)[0])
+        losses: list[Tensor] = []
+        gradient: list[Tensor] | None = None
+        for start, stop in _chunks(items, self.micro_batch):
+            part = self._slice(batch, start, stop)
+            with torch.enable_grad():
+                own = self.task.item_losses(leaves, part)
+                grads = _gradient(own.sum(), leaves)
+            losses.append(own.detach())
+            gradient = grads if gradient is None else [a + b for a, b in zip(gradient, grads, strict=True)]
+        assert gradient is not None
+        scale = 1 / (items * self.task.mean_weight)
+        item_losses = torch.cat(losses) if len(losses) > 1 else losses[0]
+        scaled = {name: g.mul_(scale) for name, g in zip(leaves, gradient, strict=True)}
+        return item_losses, self.task.mean_loss(item_losses), scaled
+
+    def _evaluate_vmap(self, position: Params, batch: Batch | None) -> Evaluation:
+        leaves = {name: w.detach().requires_grad_() for name, w in position.items()}
+        shared = batch is None
+        batch = self._slice(batch, 0, len(self.task.data)) if batch is None else batch
+        with torch.enable_grad():
+            losses = vmap(self.task.item_losses, in_dims=(0, None if shared else 0))(leaves, batch)
+            loss = self.task.mean_loss(losses)
+            gradient = _gradient(loss.sum(), leaves)
+        return Evaluation(losses.detach(), loss.detach(), dict(zip(leaves, gradient, strict=True)))
+
+    def _slice(self, batch: Batch | None, start: int, stop: int) -> Batch:
+        if batch is None:
+            return self.task.batch(torch.arange(start, stop))
+        return batch if (start, stop) == (0, len(tensors(batch)[0])) else map_batch(lambda t: t[start:stop], batch)
+
+
+def _gradient(value: Tensor, leaves: Params) -> list[Tensor]:
+    return list(torch.autograd.grad(value, list(leaves.values()), materialize_grads=True))
+
+
+def _chunks(items: int, size: int | None) -> list[tuple[int, int]]:
+    size = items if size is None else size
+    return [(start, min(start + size, items)) for start in range(0, items, size)]

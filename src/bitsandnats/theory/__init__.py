@@ -1,0 +1,1 @@
+"""Exact results: what the estimators are checked against. No torch."""
