@@ -16,7 +16,7 @@ from bitsandnats.estimators.llc import excess_trace
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, settings_from
 from bitsandnats.task import Task
-from bitsandnats.theory.finite_step import relaxation_steps
+from bitsandnats.theory.finite_step import noise_only_variance, relaxation_steps
 
 _MOST_NBETA = 3000.0
 _GAMMAS = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
@@ -25,7 +25,8 @@ _LARGEST_EXCESS = 0.1  # nats a unit
 _LARGEST_CHANCE_SHARE = 0.08  # of the way to chance; the verdict's line is 0.1
 _MEANINGFUL_WAY = 0.5  # nats below chance from which that share is asked for
 _NOISY_START = 0.3  # nats a unit
-_SHORT_STEPS = 100
+_PROBE_WORK = 1e10  # coordinates times units of all steps of a probing chain
+_FEWEST_PROBE_STEPS = 100
 _MOST_STEPS = 2000
 _FEWEST_DRAWS = 200
 _NOISE_ITEMS = 32
@@ -42,7 +43,7 @@ def calibrate(
 
     The rule: SGLD; $n\beta=\min(n/\ln n, 3000)$; γ the smallest of 1, 10, … 1e5 at which the draws' excess loss stays
     within 0.1 nat and 8 % of the way to chance (judged by pure weight noise of variance 1/γ, and, below where that
-    passes, by short chains); $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$ with the largest curvature of the first, middle
+    passes, by probing chains, extrapolated to the full length by the law of free directions); $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$ with the largest curvature of the first, middle
     and last task; start at w* + N(0, 1/γ) where that alone costs at most 0.3 nat, else at w*; ten relaxation times of
     the pull's directions, at least 200 draws and at most `most_steps` steps, a fifth of them burn-in (a third from w*).
 
@@ -87,7 +88,7 @@ def calibrate(
         progress("measuring curvature", i + 1, len(probed))
     kappa = max(max(curvatures), 0.0)
     if "gamma" not in fields:
-        value, reason = _choose_gamma(probed, fields, kappa, progress)
+        value, reason = _choose_gamma(probed, fields, kappa, most_steps, progress)
         choose("gamma", value, reason)
     stiffness = fields["nbeta"] * kappa + fields["gamma"]
     choose(
@@ -139,7 +140,9 @@ def _center_loss(task: Task) -> float:
     return float(task.mean_loss(task.item_losses(task.center, batch)))
 
 
-def _choose_gamma(tasks: list[Task], fields: dict[str, Any], kappa: float, progress: Progress) -> tuple[float, str]:
+def _choose_gamma(
+    tasks: list[Task], fields: dict[str, Any], kappa: float, most_steps: int, progress: Progress
+) -> tuple[float, str]:
     seed = fields.get("seed", 0)
     limits = [allowed_excess(task) for task in tasks]
     passing = None
@@ -151,9 +154,10 @@ def _choose_gamma(tasks: list[Task], fields: dict[str, Any], kappa: float, progr
         passing = gamma
     by = "weight noise of variance 1/γ"
     for gamma in reversed([g for g in _GAMMAS if passing is None or g < passing]):
-        if not all(_short_chain(t, fields, kappa, gamma) <= limit for t, limit in zip(tasks, limits, strict=True)):
+        probes = (_probed_excess(task, fields, kappa, gamma, most_steps) for task in tasks)
+        if not all(excess <= limit for excess, limit in zip(probes, limits, strict=True)):
             break
-        passing, by = gamma, f"a chain of {_SHORT_STEPS} steps"
+        passing, by = gamma, "a probing chain"
     if passing is None:
         raise SettingsError(
             message(
@@ -165,25 +169,37 @@ def _choose_gamma(tasks: list[Task], fields: dict[str, Any], kappa: float, progr
     return passing, f"smallest of 1, 10, … 1e5 whose excess loss under {by} stays ≤ {min(limits):.2g} nat"
 
 
-def _short_chain(task: Task, fields: dict[str, Any], kappa: float, gamma: float) -> float:
-    """Excess loss in the second half of a short chain started at w*; infinite where it diverges."""
-    step = _STIFFNESS / (fields["nbeta"] * kappa + gamma)
+def _probed_excess(task: Task, fields: dict[str, Any], kappa: float, gamma: float, most_steps: int) -> float:
+    """Excess loss that a chain of full length from w* would reach, from one as long as its price allows.
+
+    Where the probe is shorter, its excess is scaled by the growth of the variance in free directions: an upper bound,
+    since the likelihood holds the others back. Infinite where the probe diverges.
+    """
+    step_size = _STIFFNESS / (fields["nbeta"] * kappa + gamma)
+    work = task.dimension * fields["batch_size"] * task.mean_weight
+    steps = int(min(most_steps, max(_PROBE_WORK / work, _FEWEST_PROBE_STEPS)))
     settings = settings_from(
         {
             "nbeta": fields["nbeta"],
             "gamma": gamma,
-            "step_size": step,
+            "step_size": step_size,
             "batch_size": fields["batch_size"],
             "chains": 1,
-            "burn_in": _SHORT_STEPS // 2,
-            "draws": _SHORT_STEPS // 2,
+            "burn_in": steps // 2,
+            "draws": steps - steps // 2,
             "seed": fields.get("seed", 0),
             "mode": "loop",
             "baseline": "batch",
         }
     )
     excess = excess_trace(sample(task, settings))
-    return float(excess.mean()) if np.isfinite(excess).all() else math.inf
+    if not np.isfinite(excess).all():
+        return math.inf
+    probed, full = (
+        noise_only_variance(gamma=gamma, step_size=step_size, burn_in=n // 2, draws=n - n // 2, start_variance=0.0)
+        for n in (steps, most_steps)
+    )
+    return float(excess.mean()) * full / probed
 
 
 def _choose_start_and_length(tasks: list[Task], fields: dict[str, Any], choose: Any, most_steps: int) -> None:

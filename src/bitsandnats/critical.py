@@ -15,7 +15,6 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.task import Task
 
 _Z95 = 1.959964
-_FIRST_LOOK = (4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,9 @@ def critical_points(
 ) -> list[CriticalPoint]:
     """Critical levels at several tolerances from one sweep: every level evaluated serves all of them.
 
-    Bisection over the levels, from a first look at powers of two; where the levels seen are not monotone, all levels
-    below are scanned, so that the answer is that of an exhaustive scan. Checked in `tests/truth/test_critical.py`.
+    The level is doubled until the smallest tolerance is met, then each tolerance is found by bisection; where the
+    levels seen are not monotone, all levels below are scanned, so that the answer is that of an exhaustive scan.
+    Checked in `tests/truth/test_critical.py`.
 
     Raises:
         InputError: no tolerance, or one that is not positive.
@@ -104,8 +104,9 @@ def critical_points(
     check_tolerances(tolerances)
     sweep = _Sweep(task, compressor.prepare(task, seed), progress)
     levels = sweep.prepared.levels
-    for level in (level for level in _FIRST_LOOK if level in levels):
-        sweep.excess(level)
+    place = 0
+    while sweep.excess(levels[place]) > min(tolerances) and place < len(levels) - 1:
+        place = min(2 * place + 2, len(levels) - 1)
     found = {tolerance: _smallest(sweep, tolerance) for tolerance in tolerances}
     curve = sweep.curve()
     return [_point(compressor.scheme, sweep, curve, tolerance, found[tolerance]) for tolerance in tolerances]

@@ -1,6 +1,7 @@
 """sample(): the only chain loop."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -255,8 +256,12 @@ def _choose_mode(task: Task, settings: Settings) -> str:
     batch = None if full else task.batch(_indices(random, len(task.data), settings.batch_size))
     position = {name: w.unsqueeze(0).repeat(settings.chains, *(1,) * w.ndim) for name, w in task.center.items()}
     try:
-        seconds = {mode: _seconds(LocalPosterior(task, 1.0, 0.0, mode), position, batch) for mode in ("loop", "vmap")}
-    except (RuntimeError, NotImplementedError):  # some operations have no batching rule
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
+            seconds = {
+                mode: _seconds(LocalPosterior(task, 1.0, 0.0, mode), position, batch) for mode in ("loop", "vmap")
+            }
+    except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
         return "loop"
     return "vmap" if seconds["vmap"] < 0.9 * seconds["loop"] else "loop"
 

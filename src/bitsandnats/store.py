@@ -166,7 +166,7 @@ class Run:
         temporary = final.with_name(f".{measurement}.{uuid.uuid4().hex[:8]}")
         try:
             temporary.mkdir(parents=True)
-            tree.to_zarr(temporary / "data.zarr", mode="w", consolidated=True)
+            tree.to_zarr(temporary / "data.zarr", mode="w", consolidated=True, zarr_format=2)
             unit = {"digest": key.digest, "behaviour": list(key.behaviour), "label": label, "version": __version__}
             write_json(temporary / "unit.json", unit)
             if final.exists():

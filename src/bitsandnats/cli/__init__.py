@@ -1,10 +1,13 @@
 """The command line: verbs only, no arithmetic."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Runs a command; a user's error is one sentence and a non-zero exit, an interrupt keeps what is finished."""
+    # threads that spin at barriers make torch several times slower as soon as another process wants a core
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from bitsandnats.cli.app import app
     from bitsandnats.errors import BitsAndNatsError
 

@@ -90,14 +90,14 @@ def show_study(summary: dict[str, Any], console: Console) -> None:
     main = summary["main_tolerance"]
     schemes = summary["schemes"]
     table = Table(
-        box=box.SIMPLE_HEAD, title=f"{summary['title']}: nats and bits along the series", title_justify="left"
+        box=box.SIMPLE_HEAD, title=f"{summary['title']}  (n_q* at ΔL = {main:g})", title_justify="left"
     )
-    table.add_column("checkpoint")
+    table.add_column("checkpoint", no_wrap=True)
     for name in ("loss", "λ̂ ± se", "noise only", "R̂", "ESS"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for scheme in schemes:
-        table.add_column(f"{scheme}: n_q* at {main:g}", justify="right")
-    table.add_column("verdict")
+        table.add_column("n_q*" if len(schemes) == 1 else scheme, justify="right")
+    table.add_column("verdict", no_wrap=True)
     for row in summary["checkpoints"]:
         llc = row["llc"] or {}
         status = (llc.get("verdict") or {}).get("status", "failed" if row["failed"] else "")

@@ -31,13 +31,16 @@ def study(
     draws: options.Draws = None,
     burn_in: options.BurnIn = None,
     seed: options.Seed = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, one thread each; by default one a core for small models.")
+    ] = None,
     fold: options.Fold = None,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
     """Over a series of checkpoints: the LLC, the critical quantization, and how the two relate."""
     from bitsandnats import hf
-    from bitsandnats.recipes.study import checkpoint_series
+    from bitsandnats.recipes.series import checkpoint_series
     from bitsandnats.recipes.study import study as run_study
     from bitsandnats.report import write_report
 
@@ -65,6 +68,7 @@ def study(
             context=context,
             recipe=recipe,
             seed=seed,
+            workers=workers,
             command=console.command_line(),
             progress=console.StudyProgress(job, "study"),
         )

@@ -15,7 +15,7 @@ _MOST = 256
 _SCAN_POINTS = 12
 _REFINEMENTS = 4
 _RANGE_IN_SD = (1.0, 8.0)
-_SEARCH_ITEMS = 32
+_SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
 _FLOAT_BITS = 32
 
 
@@ -145,7 +145,7 @@ class _Quantizer:
     @torch.no_grad()
     def _loss(self, level: int, max_abs: float) -> float:
         weights = quantize_weights(self.task.center, intervals=level, max_abs=max_abs)
-        count = min(_SEARCH_ITEMS, len(self.task.data))
+        count = min(_SEARCH_ITEMS[self.task.unit], len(self.task.data))
         batch = self.task.batch(torch.linspace(0, len(self.task.data) - 1, count).round().long())
         value = float(self.task.mean_loss(self.task.item_losses(weights, batch)))
         return value if math.isfinite(value) else math.inf

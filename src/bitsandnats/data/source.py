@@ -62,7 +62,9 @@ def as_data(dataset: Any) -> Data:
     if isinstance(dataset, TensorDataset):
         dataset = dataset.tensors
     if isinstance(dataset, Tensor | dict) or (
-        isinstance(dataset, tuple | list) and dataset and all(isinstance(t, Tensor) and t.ndim > 0 for t in dataset)
+        isinstance(dataset, tuple | list)
+        and dataset
+        and all(isinstance(t, Tensor) and t.ndim > 0 for t in dataset)
         and isinstance(dataset, tuple)
     ):
         return _from_tensors(dataset)

@@ -105,6 +105,7 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         reasons.append("λ̂ is negative: w* is not a minimum of this loss, and sampling walked downhill")
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(
-            f"pure weight noise explains {min(at['noise_share'], 1):.0%} of it: comparable only at equal nβ, γ, unit"
+            f"it is {at['noise_share']:.0%} of what weight noise alone gives (nβ = 0): "
+            "comparable only at equal nβ, γ, unit"
         )
     return tuple(reasons)

@@ -9,7 +9,8 @@ from bitsandnats import hf
 from bitsandnats._types import Progress
 from bitsandnats.data.corpus import embedded_corpus
 from bitsandnats.hf import TrainOptions
-from bitsandnats.recipes.study import checkpoint_series, study
+from bitsandnats.recipes.series import checkpoint_series
+from bitsandnats.recipes.study import study
 from bitsandnats.store import Run
 
 
@@ -38,14 +39,14 @@ def demo_plan(quick: bool) -> DemoPlan:
             TrainOptions(width=64, heads=4, context=64, vocabulary=512, steps=256),
             corpus_bytes=2_000_000,
             labels=tuple(f"step{s}" for s in steps),
-            settings={"chains": 2, "batch_size": 8},
+            settings={"chains": 2, "batch_size": 8, "burn_in": 40, "draws": 160},
         )
     steps = (32, 64, 96, 128, 192, 256, 384, 512, 768)
     return DemoPlan(
         TrainOptions(steps=768),
         corpus_bytes=6_000_000,
         labels=tuple(f"step{s}" for s in steps),
-        settings={"chains": 2, "batch_size": 8},
+        settings={"chains": 2, "batch_size": 8, "burn_in": 40, "draws": 160},
     )
 
 
@@ -77,6 +78,7 @@ def demo(
         fold=True,
         out=out,
         title="A small language model on the text that Python carries",
+        workers=None,
         command=command,
         progress=studying,
     )

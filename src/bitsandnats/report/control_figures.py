@@ -49,7 +49,9 @@ def cells(fits: list[Row], response: str, quantity: str, tolerances: list[Number
     return rows
 
 
-def _panel(fits: list[Row], response: str, quantity: str, tolerances: list[Number], *, names: bool) -> alt.LayerChart:
+def _panel(
+    fits: list[Row], response: str, quantity: str, tolerances: list[Number], *, names: bool
+) -> alt.LayerChart | alt.FacetChart:
     """One heat table."""
     rows = cells(fits, response, quantity, tolerances)
     x = alt.X(
@@ -75,18 +77,13 @@ def _panel(fits: list[Row], response: str, quantity: str, tolerances: list[Numbe
         alt.Tooltip("text:N", title=QUANTITIES[quantity]),
         alt.Tooltip("points:Q"),
     ]
-    return (
-        alt.layer(
-            base.mark_rect(stroke="white", strokeWidth=2, color="#f3f4f6").encode(x=x, y=y),
-            known.mark_rect(stroke="white", strokeWidth=2).encode(
-                x=x, y=y, color=alt.Color("value:Q", scale=scale, legend=None), tooltip=hints
-            ),
-            base.mark_text(fontSize=11.5).encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)),
-        )
-        .resolve_scale(color="independent")
-        .properties(
-            width=min(PANEL_WIDTH, 96 * len(tolerances)),
-            height=CELL_HEIGHT * len(PREDICTORS),
-            title=alt.Title(QUANTITIES[quantity], subtitle=f"response: {RESPONSES[response]}", offset=6),
-        )
-    )
+    return alt.layer(
+        base.mark_rect(stroke="white", strokeWidth=2, color="#f3f4f6").encode(x=x, y=y),
+        known.mark_rect(stroke="white", strokeWidth=2).encode(
+            x=x, y=y, color=alt.Color("value:Q", scale=scale, legend=None), tooltip=hints
+        ),
+        base.mark_text(fontSize=11.5).encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)),
+        width=min(PANEL_WIDTH, 96 * len(tolerances)),
+        height=CELL_HEIGHT * len(PREDICTORS),
+        title=alt.Title(QUANTITIES[quantity], subtitle=f"response: {RESPONSES[response]}", offset=6),
+    ).resolve_scale(color="independent")

@@ -69,7 +69,7 @@ def traces_figure(rows: list[Row]) -> alt.TopLevelMixin | None:
     return alt.concat(*panels, data=shown, columns=columns, spacing=18, description=description)
 
 
-def _trace_panel(rows: list[Row], *, width: int) -> alt.LayerChart:
+def _trace_panel(rows: list[Row], *, width: int) -> alt.LayerChart | alt.FacetChart:
     """One checkpoint's chains."""
     first = rows[0]
     ends = [min(row["draw"] for row in rows), max(row["draw"] for row in rows) + 1]
@@ -102,6 +102,5 @@ def _trace_panel(rows: list[Row], *, width: int) -> alt.LayerChart:
         mean = alt.Chart(values([{"value": first["mean"], "draw": 0, "stop": ends[1]}]))
         layers.append(mean.mark_rule(color=INK, strokeWidth=2).encode(x=x, x2="stop:Q", y=y))
     status = first["status"] or "no verdict"
-    return alt.layer(*layers).properties(
-        width=width, height=120, title=alt.Title(str(first["label"]), subtitle=status, offset=6, limit=width)
-    )
+    title = alt.Title(str(first["label"]), subtitle=status, offset=6, limit=width)
+    return alt.layer(*layers, width=width, height=120, title=title)

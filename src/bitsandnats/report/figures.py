@@ -48,7 +48,7 @@ def figures(tables: Tables) -> list[Figure]:
         ),
     ]
     tolerances = summary.get("tolerances") or []
-    for scheme in dict.fromkeys([*(summary.get("schemes") or []), *(row["scheme"] for row in tables.critical)]):
+    for scheme in _schemes(tables):
         found += _scheme_figures(tables, scheme, tolerances, left_out)
     stride = max((row["stride"] for row in tables.traces), default=1)
     paired = all(row["paired"] for row in tables.traces)
@@ -118,10 +118,16 @@ def _scheme_figures(tables: Tables, scheme: str, tolerances: list[Number], left_
     ]
 
 
+def _schemes(tables: Tables) -> list[str]:
+    """The schemes that were asked for, then any others with results."""
+    named = [*(tables.summary.get("schemes") or []), *(row["scheme"] for row in tables.critical)]
+    return list(dict.fromkeys(str(name) for name in named))
+
+
 _LLC_CAPTION = {
-    False: "λ̂ and its control in nats with 95 % intervals. The control is the excess that pure Gaussian weight noise of "
-    "variance 1/γ gives at the same nβ, with no chain and no gradient. Intervals hold the sampling error only, not the "
-    "dependence on nβ and γ; one number says nothing of whether either would follow another model.",
+    False: "λ̂ and its control in nats with 95 % intervals. The control is the excess that pure Gaussian weight noise "
+    "of variance 1/γ gives at the same nβ, with no chain and no gradient. Intervals hold the sampling error only, not "
+    "the dependence on nβ and γ: compare only with estimates at equal nβ, γ, data and unit.",
     True: "λ̂ in nats with 95 % intervals, marks by verdict. Dashed, in grey: the excess that pure Gaussian weight "
     "noise of variance 1/γ gives at the same nβ, with no chain and no gradient. Where the two move together, λ̂ "
     "tells little beyond sensitivity to noise. Intervals hold the sampling error only, not the dependence on nβ and γ.",

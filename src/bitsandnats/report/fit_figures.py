@@ -61,45 +61,47 @@ def fits_figure(points: list[Row], critical: list[Row], fits: list[Row]) -> alt.
     y = _axis(ends, size=PANEL_HEIGHT, log=False)
     by_predictor = {fit["predictor"]: fit for fit in fits}
     best = max((fit["r2"] for fit in fits if finite(fit["r2"])), default=None)
-    panels = [_panel(merged, name, by_predictor.get(name), y, best) for name in present]
+    panels = []
+    for name in present:
+        fit = by_predictor.get(name)
+        panels.append(_panel(_points(merged, name, fit), name, fit, y, _title(name, fit, best)))
     return alt.hconcat(*panels, spacing=14).properties(
         description="Critical level against the local learning coefficient and against each control, with linear fits"
     )
 
 
-def _panel(rows: list[Row], predictor: str, fit: Row | None, y: Axis, best: Number | None) -> alt.LayerChart:
-    """One predictor: points, those left out of the fit hollow, labels, the fit's line, R² in the title."""
+def _points(rows: list[Row], predictor: str, fit: Row | None) -> list[Row]:
+    """The rows that have a place on the predictor's axis, with whether the fit used them."""
     used = set((fit or {}).get("labels") or [])
-    points = [
-        {"x": _place(row, predictor), **{key: row[key] for key in ("label", "short", "crossing", "low", "high")}}
-        | {"used": row["label"] in used, "censored": bool(row["censored"])}
-        | {
-            "x_low": row["llc_low"] if predictor == "llc" else None,
-            "x_high": row["llc_high"] if predictor == "llc" else None,
-        }
-        for row in rows
-        if _place(row, predictor) is not None
-    ]
+    points: list[Row] = []
+    for row in rows:
+        place = _place(row, predictor)
+        if place is not None:
+            point = {key: row[key] for key in ("label", "short", "crossing", "low", "high", "censored")}
+            ends = [row["llc_low"], row["llc_high"]] if predictor == "llc" else [None, None]
+            points.append(point | {"x": place, "x_low": ends[0], "x_high": ends[1], "used": row["label"] in used})
+    return points
+
+
+def _panel(
+    points: list[Row], predictor: str, fit: Row | None, y: Axis, title: alt.Title
+) -> alt.LayerChart | alt.FacetChart:
+    """One predictor: points, those left out of the fit hollow, labels, the fit's line."""
     x = _axis([point["x"] for point in points], size=PANEL_WIDTH, log=predictor == "log_step")
-    labels = place_labels(
-        [(x.pixel(p["x"]), y.pixel(p["crossing"])) for p in points], [p["short"] for p in points], x, y
-    )
-    for point, (left, up) in zip(points, labels, strict=True):
-        point |= {"text_x": x.value(left), "text_y": y.value(up)}
+    pixels = [(x.pixel(point["x"]), y.pixel(point["crossing"])) for point in points]
+    labels = place_labels(pixels, [point["short"] for point in points], x, y)
+    points = [
+        point | {"text_x": x.value(left), "text_y": y.value(up)}
+        for point, (left, up) in zip(points, labels, strict=True)
+    ]
     ink = BLUE if predictor == "llc" else "#57606a"
-    x_scale = alt.Scale(type="log", base=2) if x.log else alt.Scale()
-    x_scale = alt.Scale(**x_scale.to_dict(), domain=[x.low, x.high], nice=False, zero=alt.Undefined if x.log else False)
+    ends = [x.low, x.high]
+    x_scale = alt.Scale(type="log", base=2, domain=ends, nice=False) if x.log else _linear(ends)
     expression = "datum.value >= 10000 ? format(datum.value, '~s') : format(datum.value, '~g')"
     x_axis = alt.Axis(tickCount=4, labelExpr=expression, labelOverlap="greedy", labelSeparation=6)
     encode_x = alt.X("x:Q", title=_UNITS[predictor], scale=x_scale, axis=x_axis)
-    first = predictor == next(iter(PREDICTORS))
-    y_title = "critical level (crossing)" if first else None
-    encode_y = alt.Y(
-        "crossing:Q",
-        title=y_title,
-        scale=alt.Scale(domain=[y.low, y.high], nice=False, zero=False),
-        axis=alt.Axis(labels=True, tickCount=6),
-    )
+    y_title = "critical level (crossing)"
+    encode_y = alt.Y("crossing:Q", title=y_title, scale=_linear([y.low, y.high]), axis=alt.Axis(tickCount=6))
     base = alt.Chart(values(points))
     hints = [
         alt.Tooltip("label:N"),
@@ -126,7 +128,12 @@ def _panel(rows: list[Row], predictor: str, fit: Row | None, y: Axis, best: Numb
             x=alt.X("text_x:Q", title=_UNITS[predictor]), y=alt.Y("text_y:Q", title=y_title), text="short:N"
         ),
     ]
-    return alt.layer(*layers).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=_title(predictor, fit, best))
+    return alt.layer(*layers, width=PANEL_WIDTH, height=PANEL_HEIGHT, title=title)
+
+
+def _linear(ends: list[float]) -> alt.Scale:
+    """A linear scale with given ends."""
+    return alt.Scale(domain=ends, nice=False, zero=False)
 
 
 def _title(predictor: str, fit: Row | None, best: Number | None) -> alt.Title:

@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: few digits, one dash for what is missing."""
 
 import math
+from typing import TypeGuard
 
 Number = int | float
 """A JSON number; `None` beside it stands for a number that is missing."""
@@ -9,7 +10,7 @@ DASH = "—"
 MINUS = "\u2212"
 
 
-def finite(value: Number | None) -> bool:
+def finite(value: Number | None) -> TypeGuard[Number]:
     """Whether there is a number, and a finite one."""
     return value is not None and math.isfinite(value)
 

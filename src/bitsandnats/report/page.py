@@ -70,7 +70,7 @@ def render(tables: Tables, figures: list[Figure], specs: dict[str, dict[str, Any
 @cache
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that no text inside it can end early."""
-    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

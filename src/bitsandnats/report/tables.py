@@ -162,10 +162,10 @@ def trace_rows(tree: xr.DataTree, checkpoint: Row) -> list[Row]:
 
 def short_labels(checkpoints: list[dict[str, Any]]) -> list[str]:
     """One distinct label a checkpoint, short enough for a figure: its step, or its own label, its middle cut out."""
-    steps = [checkpoint.get("step") for checkpoint in checkpoints]
+    steps = [step for step in (checkpoint.get("step") for checkpoint in checkpoints) if finite(step)]
     labels = [str(checkpoint["label"]) for checkpoint in checkpoints]
     choices = [[label if len(label) <= 16 else f"{label[:6]}…{label[-9:]}" for label in labels]]
-    if all(finite(step) for step in steps):
+    if len(steps) == len(labels):
         choices = [[compact(step) for step in steps], [f"{step:.15g}" for step in steps], *choices]
     return next((choice for choice in choices if len(set(choice)) == len(choice)), labels)
 

@@ -13,7 +13,12 @@ _REACH = 12.0
 
 
 def exact_llc(
-    loss: Callable[..., Float[ndarray, "..."]], dimension: int, *, nbeta: float, gamma: float, reach: float | None = None
+    loss: Callable[..., Float[ndarray, "..."]],
+    dimension: int,
+    *,
+    nbeta: float,
+    gamma: float,
+    reach: float | None = None,
 ) -> float:
     r"""λ̂(nβ, γ) = nβ E[L] under $p\propto\exp(-n\beta L-\tfrac\gamma2\lVert w\rVert^2)$, L minimal with L(0) = 0.
 

@@ -1,0 +1,112 @@
+"""Everything that a study measures on one checkpoint, each part a stored unit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bitsandnats import compressors
+from bitsandnats._types import Progress
+from bitsandnats.critical import critical_points
+from bitsandnats.errors import BitsAndNatsError
+from bitsandnats.estimators.llc import as_record, estimate
+from bitsandnats.recipes import summary
+from bitsandnats.recipes.llc import measure_llc
+from bitsandnats.recipes.series import Series
+from bitsandnats.settings import Settings
+from bitsandnats.store import ContentKey, Run, content_key
+from bitsandnats.task import Task
+
+
+@dataclass(frozen=True)
+class CheckpointWork:
+    """One checkpoint of a study, as work for any process.
+
+    Attributes:
+        folder: the run folder.
+        series: the series, of which only `label` is looked at.
+        label: the checkpoint.
+        settings: of the sampler, for the whole series.
+        schemes: compressors, as text.
+        tolerances: nats a unit.
+    """
+
+    folder: Path
+    series: Series
+    label: str
+    settings: Settings
+    schemes: tuple[str, ...]
+    tolerances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointResult:
+    """A row of the study's table, and what the model and the data are; None where it could not be loaded."""
+
+    row: dict[str, Any]
+    model: dict[str, Any] | None
+    data: dict[str, Any] | None
+
+
+def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointResult:
+    """Held-out loss, LLC and critical points of one checkpoint; finished units are read, not measured again.
+
+    A checkpoint that cannot be measured gives a row that says why.
+    """
+    run, label = Run(work.folder), work.label
+    row: dict[str, Any] = {"label": label, "step": work.series.steps.get(label), "loss": None, "loss_se": None}
+    row |= {"llc": None, "critical": {}, "failed": None}
+    model = data = None
+    try:
+        task = work.series.load[label]()
+        held_out = work.series.held_out(task)
+        model = summary.model_facts(task)
+        data = summary.data_facts(task, held_out, work.series.sampling_text, work.series.evaluation_text)
+        row |= _loss(run, label, held_out)
+        row["llc"] = _llc(run, label, task, work.settings, progress)
+        for scheme in work.schemes:
+            row["critical"][scheme] = _critical(run, held_out, scheme, work, progress)
+    except BitsAndNatsError as error:
+        row["failed"] = str(error)
+    return CheckpointResult(row, model, data)
+
+
+def _loss(run: Run, label: str, task: Task) -> dict[str, float]:
+    def measure() -> xr.DataTree:
+        losses = task.all_item_losses(task.center).double().cpu().numpy() / task.mean_weight
+        return xr.DataTree(xr.Dataset({"item_losses": ("item", losses)}))
+
+    losses = _unit(run, label, "loss", content_key(task, {"loss": True}), measure)["item_losses"].values
+    spread = losses.std(ddof=min(1, len(losses) - 1))
+    return {"loss": float(losses.mean()), "loss_se": float(spread / len(losses) ** 0.5)}
+
+
+def _llc(run: Run, label: str, task: Task, settings: Settings, progress: Progress) -> dict[str, Any]:
+    key = content_key(task, {"llc": settings.values()})
+    tree = _unit(run, label, "llc", key, lambda: measure_llc(task, settings, progress=progress))
+    return {**as_record(estimate(tree)), "seconds": tree.attrs.get("seconds")}
+
+
+def _critical(run: Run, task: Task, scheme: str, work: CheckpointWork, progress: Progress) -> list[dict[str, Any]]:
+    seed = work.settings.seed
+
+    def measure() -> xr.DataTree:
+        compressor = compressors.registry.build(scheme)()
+        points = critical_points(compressor, task, work.tolerances, seed=seed, progress=progress)
+        records = json.dumps([point.as_record() for point in points])
+        return xr.DataTree(points[0].curve.assign_attrs(critical=records))
+
+    options = {"scheme": scheme, "tolerances": work.tolerances, "seed": seed}
+    tree = _unit(run, work.label, scheme, content_key(task, options), measure)
+    return json.loads(tree.attrs["critical"])
+
+
+def _unit(run: Run, label: str, name: str, key: ContentKey, measure: Callable[[], xr.DataTree]) -> xr.DataTree:
+    tree = run.finished(label, name, key)
+    if tree is None:
+        tree = measure()
+        run.finish(label, name, key, tree)
+    return tree

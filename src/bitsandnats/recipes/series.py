@@ -1,0 +1,118 @@
+"""A series of checkpoints: what to load, in which order, and what to measure it on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from bitsandnats import hf
+from bitsandnats._types import Data
+from bitsandnats.data import as_data, subset
+from bitsandnats.errors import InputError, message
+from bitsandnats.recipes.summary import trailing_number
+from bitsandnats.task import Task
+
+_EVALUATION_ITEMS = 256
+
+
+@dataclass(frozen=True)
+class Series:
+    """Checkpoints in training order, loaded when their turn comes.
+
+    Attributes:
+        load: label -> a function that gives the Task (sampling data: its own).
+        evaluation: held-out items for losses and critical points; None = up to 256 of the task's own.
+        steps: training step of each label, None where unknown.
+        sampling_text: what is sampled on, in words.
+        evaluation_text: what is evaluated on, in words.
+        picklable: whether the checkpoints can be loaded in other processes.
+    """
+
+    load: Mapping[str, Callable[[], Task]]
+    evaluation: Data | None
+    steps: Mapping[str, int | None]
+    sampling_text: str = "the task's own data"
+    evaluation_text: str = "the task's own data"
+    picklable: bool = False
+
+    def held_out(self, task: Task) -> Task:
+        """A checkpoint's task on the evaluation data."""
+        if self.evaluation is not None:
+            return task.on(self.evaluation)
+        count = min(_EVALUATION_ITEMS, len(task.data))
+        return task.on(subset(task.data, np.linspace(0, len(task.data) - 1, count).round().astype(int).tolist()))
+
+    def only(self, label: str) -> "Series":
+        """The series reduced to one checkpoint, to be sent to another process."""
+        words = self.sampling_text, self.evaluation_text
+        return Series(
+            {label: self.load[label]}, self.evaluation, {label: self.steps.get(label)}, *words, self.picklable
+        )
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Loads one Hugging Face checkpoint; a plain value, so that other processes can."""
+
+    path: Path
+    contexts: Tensor
+    fold: bool | None
+    device: str | None
+
+    def __call__(self) -> Task:
+        return hf.load_task(self.path, text=self.contexts, fold=self.fold, device=self.device)
+
+
+def checkpoint_series(
+    path: str | Path,
+    *,
+    text: Sequence[str | Path] | None = None,
+    context: int | None = None,
+    fold: bool | None = None,
+    keep: Callable[[list[hf.Checkpoint]], list[hf.Checkpoint]] | None = None,
+    device: str | None = None,
+) -> Series:
+    """The checkpoints in a folder, with text to sample on and text held out, as a series to study.
+
+    Args:
+        path: folder of Hugging Face checkpoints, or of one.
+        text: files or folders; None for a suite trained by `bitsandnats train`.
+        context: tokens a context.
+        fold: fold layer norms; None = where the architecture is known, said in the notes where not.
+        keep: which of the checkpoints found to study; None = all.
+        device: where to measure, e.g. `cuda`; None = the CPU.
+
+    Raises:
+        DataError: no checkpoints or no text.
+    """
+    checkpoints = hf.find_series(path)
+    if keep is not None:
+        checkpoints = keep(checkpoints)
+    found = hf.series_text(checkpoints, text, context)
+    return Series(
+        load={c.label: _Loader(c.path, found.sampling, fold, device) for c in checkpoints},
+        evaluation=as_data(found.evaluation),
+        steps={c.label: c.step for c in checkpoints},
+        sampling_text=found.sampling_words,
+        evaluation_text=found.evaluation_words,
+        picklable=device in (None, "cpu"),
+    )
+
+
+def task_series(tasks: Mapping[str, Task], evaluation: Any) -> Series:
+    """Tasks at hand as a series; a label that ends in a number gives the step.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not tasks:
+        raise InputError(message(expected="a series of at least one task", got="none", do="give label -> Task"))
+    return Series(
+        load={label: (lambda task=task: task) for label, task in tasks.items()},
+        evaluation=None if evaluation is None else as_data(evaluation),
+        steps={label: trailing_number(label) for label in tasks},
+        evaluation_text="the task's own data" if evaluation is None else "the data given as evaluation",
+    )
