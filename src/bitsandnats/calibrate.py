@@ -41,11 +41,16 @@ def calibrate(
 ) -> Settings:
     r"""One set of settings for a task or a series, each with its reason.
 
-    The rule: SGLD; $n\beta=\min(n/\ln n, 3000)$; γ the smallest of 1, 10, … 1e5 at which the draws' excess loss stays
-    within 0.1 nat and 8 % of the way to chance (judged by pure weight noise of variance 1/γ, and, below where that
-    passes, by probing chains, extrapolated to the full length by the law of free directions); $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$ with the largest curvature of the first, middle
-    and last task; start at w* + N(0, 1/γ) where that alone costs at most 0.3 nat, else at w*; ten relaxation times of
-    the pull's directions, at least 200 draws and at most `most_steps` steps, a fifth of them burn-in (a third from w*).
+    The rule: SGLD, and
+
+    - $n\beta=\min(n/\ln n, 3000)$;
+    - γ the smallest of 1, 10, … 1e5 at which the draws' excess loss stays within 0.1 nat and 8 % of the way to chance,
+      judged by pure weight noise of variance 1/γ and, below where that passes, by probing chains, extrapolated to the
+      full length by the law of free directions;
+    - $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$ with the largest curvature of the first, middle and last task;
+    - start at w* + N(0, 1/γ) where that alone costs at most 0.3 nat, else at w*;
+    - ten relaxation times of the pull's directions, at least 200 draws and at most `most_steps` steps, a fifth of them
+      burn-in (a third from w*).
 
     Args:
         tasks: a task, or a series in training order.

@@ -1,5 +1,6 @@
 """critical_point(): where along a compressor's levels the tolerance is met."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ def _smallest(sweep: _Sweep, tolerance: float) -> int | None:
 def _monotone(sweep: _Sweep, up_to: int) -> bool:
     """Whether ΔL falls all along the levels seen up to one."""
     losses = [sweep.seen[level][0] for level in sorted(sweep.seen) if level <= up_to]
-    return all(milder <= severer for severer, milder in zip(losses, losses[1:], strict=False))
+    return all(milder <= severer for severer, milder in itertools.pairwise(losses))
 
 
 def _point(scheme: str, sweep: _Sweep, curve: xr.Dataset, tolerance: float, level: int | None) -> CriticalPoint:

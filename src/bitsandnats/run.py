@@ -22,7 +22,7 @@ from bitsandnats.settings import Settings
 from bitsandnats.target import LocalPosterior
 from bitsandnats.task import Task
 
-_VMAP_LIMIT = 4_000_000
+_VMAP_LARGEST = 100_000
 _UNPAIRED_BATCHES = 8
 
 
@@ -249,7 +249,7 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
 
 def _choose_mode(task: Task, settings: Settings) -> str:
     """`vmap` where two timed evaluations of the whole group say that it pays, else `loop`."""
-    if settings.chains == 1 or task.dimension * settings.chains > _VMAP_LIMIT:
+    if settings.chains == 1 or task.dimension > _VMAP_LARGEST:
         return "loop"
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
     full = settings.batch_size >= len(task.data)

@@ -76,18 +76,17 @@ class LocalPosterior:
         items = len(self.task.data) if batch is None else len(tensors(batch)[0])
         losses: list[Tensor] = []
         gradient: list[Tensor] | None = None
+        scale = 1 / (items * self.task.mean_weight)
         for start, stop in _chunks(items, self.micro_batch):
             part = self._slice(batch, start, stop)
             with torch.enable_grad():
                 own = self.task.item_losses(leaves, part)
-                grads = _gradient(own.sum(), leaves)
+                grads = _gradient(own.sum() * scale, leaves)
             losses.append(own.detach())
             gradient = grads if gradient is None else [a + b for a, b in zip(gradient, grads, strict=True)]
         assert gradient is not None
-        scale = 1 / (items * self.task.mean_weight)
         item_losses = torch.cat(losses) if len(losses) > 1 else losses[0]
-        scaled = {name: g.mul_(scale) for name, g in zip(leaves, gradient, strict=True)}
-        return item_losses, self.task.mean_loss(item_losses), scaled
+        return item_losses, self.task.mean_loss(item_losses), dict(zip(leaves, gradient, strict=True))
 
     def _evaluate_vmap(self, position: Params, batch: Batch | None) -> Evaluation:
         leaves = {name: w.detach().requires_grad_() for name, w in position.items()}

@@ -89,9 +89,7 @@ def show_study(summary: dict[str, Any], console: Console) -> None:
     """The table of a study, its findings and its verdict."""
     main = summary["main_tolerance"]
     schemes = summary["schemes"]
-    table = Table(
-        box=box.SIMPLE_HEAD, title=f"{summary['title']}  (n_q* at ΔL = {main:g})", title_justify="left"
-    )
+    table = Table(box=box.SIMPLE_HEAD, title=f"{summary['title']}  (n_q* at ΔL = {main:g})", title_justify="left")
     table.add_column("checkpoint", no_wrap=True)
     for name in ("loss", "λ̂ ± se", "noise only", "R̂", "ESS"):
         table.add_column(name, justify="right", no_wrap=True)

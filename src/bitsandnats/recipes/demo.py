@@ -64,7 +64,8 @@ def demo(
         out: run folder; the model goes into `model` in it.
         plan: from `demo_plan`.
         command: for the report.
-        training, studying: told of the work as it is done.
+        training: told of text and training as they go on.
+        studying: told of the study as it goes on.
 
     Raises:
         StoreError: the folder belongs to another plan or cannot be used.

@@ -46,8 +46,13 @@ def estimate_llc(
         task: what is modelled.
         settings: all settings at once, for instance those of another checkpoint; the options below override them.
         sampler: as in `bitsandnats ls samplers`.
-        step_size: ε. gamma: γ, nats per squared unit of weight. nbeta: nβ.
-        batch_size: items a minibatch. chains, draws, burn_in: numbers of chains and of steps of each.
+        step_size: ε.
+        gamma: γ, nats per squared unit of weight.
+        nbeta: nβ.
+        batch_size: items a minibatch.
+        chains: independent chains.
+        draws: steps of each chain that count.
+        burn_in: steps of each chain before them.
         start: `center` or `noise`.
         seed: chain c's randomness depends on (seed, c) only.
         progress: told of the work as it is done.

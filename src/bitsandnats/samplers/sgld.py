@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, add_noise, describe
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, fill_noise, scratch, statistics
 from bitsandnats.target import LocalPosterior
 
 
@@ -19,16 +19,20 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     """
 
     def init(rng: Rng, position: Params) -> State:
-        return State(position, {}, 0)
+        return State(position, {}, 0, scratch(position))
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         evaluation = target.evaluate(state.position, batch)
-        info = describe(target, state.position, evaluation)
+        sums = statistics(state.position)
         for name, w in state.position.items():
-            w.lerp_(target.task.center[name], step_size * target.gamma / 2)
-            w.add_(evaluation.gradient[name], alpha=-step_size * target.nbeta / 2)
-            add_noise(rng, w, step_size**0.5)
-        return State(state.position, state.memory, state.step + 1), info
+            d, noise = state.scratch.like(w)
+            g = evaluation.gradient[name]
+            torch.sub(w, target.task.center[name], out=d)
+            sums.add(d, g)
+            w.add_(g, alpha=-step_size * target.nbeta / 2)
+            w.add_(d, alpha=-step_size * target.gamma / 2)
+            w.add_(fill_noise(rng, noise), alpha=step_size**0.5)
+        return state._replace(step=state.step + 1), sums.info(evaluation)
 
     return Sampler(init, step)

@@ -8,10 +8,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.target import Evaluation, LocalPosterior
+from bitsandnats.target import Evaluation
 
 Rng = list[torch.Generator]
 """One generator a chain of the group."""
+
+
+class Scratch(NamedTuple):
+    """Two buffers as large as the largest leaf, allocated once: large temporaries cost more than the arithmetic.
+
+    Attributes:
+        first: for displacements. second: for noise.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def like(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Both buffers in the shape of a leaf; what they hold is left over from the last use."""
+        return self.first[: weights.numel()].view(weights.shape), self.second[: weights.numel()].view(weights.shape)
 
 
 class State(NamedTuple):
@@ -21,11 +36,13 @@ class State(NamedTuple):
         position: weights, leading chain axis.
         memory: the sampler's own tensors of the same shapes (empty for SGLD).
         step: steps done.
+        scratch: buffers to reuse; no part of the state proper.
     """
 
     position: Params
     memory: Params
     step: int
+    scratch: Scratch
 
 
 class Info(NamedTuple):
@@ -50,31 +67,39 @@ class Sampler(NamedTuple):
     step: Callable[[Rng, State, Batch | None], tuple[State, Info]]
 
 
-def add_noise(rng: Rng, weights: Tensor, scale: Tensor | float) -> None:
-    """Adds `scale` times standard normal numbers in place, each chain's from its own generator."""
-    noise = torch.empty_like(weights)
-    for own, generator in zip(noise, rng, strict=True):
+def scratch(position: Params) -> Scratch:
+    """Buffers for the leaves of `position`."""
+    largest = max(position.values(), key=Tensor.numel)
+    return Scratch(largest.new_empty(largest.numel()), largest.new_empty(largest.numel()))
+
+
+def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
+    """Standard normal numbers in `buffer`, each chain's from its own generator."""
+    for own, generator in zip(buffer, rng, strict=True):
         own.normal_(generator=generator)
-    if isinstance(scale, Tensor):
-        weights.addcmul_(noise, scale)
-    else:
-        weights.add_(noise, alpha=scale)
+    return buffer
 
 
-def describe(target: LocalPosterior, position: Params, evaluation: Evaluation) -> Info:
-    """Info of a state: with d = w − w* and g = ∇L_B(w), the inner products d·d, d·g and g·g of each chain."""
+class Statistics(NamedTuple):
+    """Inner products of a state, summed leaf by leaf: d·d, d·g and g·g of each chain, d = w − w*, g = ∇L_B(w)."""
+
+    sums: Float[Tensor, "three chain"]
+
+    def add(self, displacement: Tensor, gradient: Tensor) -> None:
+        """Adds one leaf's part."""
+        d, g = displacement.flatten(1), gradient.flatten(1)
+        for row, (left, right) in enumerate(((d, d), (d, g), (g, g))):
+            # one long row: a BLAS dot makes no temporary; many short ones: one call for all
+            self.sums[row] += torch.dot(left[0], right[0]) if len(d) == 1 else torch.linalg.vecdot(left, right)
+
+    def info(self, evaluation: Evaluation) -> Info:
+        """Info of the state that all leaves belong to."""
+        named = dict(zip(("distance_squared", "displacement_gradient", "gradient_squared"), self.sums, strict=True))
+        diverged = ~(torch.isfinite(evaluation.loss) & torch.isfinite(self.sums).all(0))
+        return Info(evaluation.item_losses, evaluation.loss, diverged, named)
+
+
+def statistics(position: Params) -> Statistics:
+    """Sums at zero, for the chains of `position`."""
     first = next(iter(position.values()))
-    sums = torch.zeros(3, len(first), dtype=torch.float64, device=first.device)
-    for name, w in position.items():
-        d = (w - target.task.center[name]).flatten(1)
-        g = evaluation.gradient[name].flatten(1)
-        sums[0] += torch.linalg.vecdot(d, d)
-        sums[1] += torch.linalg.vecdot(d, g)
-        sums[2] += torch.linalg.vecdot(g, g)
-    statistics = {
-        "distance_squared": sums[0],
-        "displacement_gradient": sums[1],
-        "gradient_squared": sums[2],
-    }
-    diverged = ~(torch.isfinite(evaluation.loss) & torch.isfinite(sums).all(0))
-    return Info(evaluation.item_losses, evaluation.loss, diverged, statistics)
+    return Statistics(torch.zeros(3, len(first), dtype=torch.float64, device=first.device))

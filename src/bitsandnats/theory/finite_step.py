@@ -19,7 +19,9 @@ def stationary_variance(
 
     Args:
         curvature: h_i, nats per squared unit of weight.
-        nbeta: nβ. gamma: γ. step_size: ε.
+        nbeta: nβ.
+        gamma: γ.
+        step_size: ε.
 
     Raises:
         InputError: the step is unstable in some direction (εκ ≥ 4).
@@ -45,12 +47,14 @@ def finite_step_llc(curvature: Float[ndarray, " parameter"], *, nbeta: float, ga
 def noise_only_variance(*, gamma: float, step_size: float, burn_in: int, draws: int, start_variance: float) -> float:
     r"""Mean variance of a weight over the kept draws of a chain with nβ = 0: the pull and the noise, no likelihood.
 
-    $x_{t+1}=\rho^2x_t+\epsilon$ with $\rho=1-\epsilon\gamma/2$, averaged over burn_in ≤ t < burn_in + draws. The control
-    for "is it only sensitivity to weight noise?". Checked in `tests/truth/test_finite_step.py`.
+    $x_{t+1}=\rho^2x_t+\epsilon$ with $\rho=1-\epsilon\gamma/2$, averaged over burn_in ≤ t < burn_in + draws. The
+    control for "is it only sensitivity to weight noise?". Checked in `tests/truth/test_finite_step.py`.
 
     Args:
-        gamma: γ ≥ 0. step_size: ε (times A for a preconditioned sampler).
-        burn_in, draws: steps of the chain.
+        gamma: γ ≥ 0.
+        step_size: ε (times A for a preconditioned sampler).
+        burn_in: steps of the chain that do not count.
+        draws: steps that count.
         start_variance: variance of a weight at the start (0 at w*, 1/γ for a noisy start).
     """
     contraction = (1 - step_size * gamma / 2) ** 2
