@@ -30,7 +30,7 @@ def main(out: str) -> None:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
         optimizer.step()
-        if step in (32, 64, 128, 256, 512):
+        if step in (48, 96, 192, 288, 400, 512):
             # A Task shares the module's storage: give it a copy of its own, or it moves as training goes on.
             snapshot = copy.deepcopy(model).eval()
             data = (x[train], y[train])
@@ -39,8 +39,8 @@ def main(out: str) -> None:
     run = bn.study(
         series,
         evaluation=(x[held_out], y[held_out]),
-        tolerances=(0.05, 0.1, 0.5),
-        settings={"chains": 2, "draws": 400, "burn_in": 100},  # short; what is not given is measured
+        tolerances=(0.01, 0.02, 0.05),
+        settings={"gamma": 100.0, "chains": 2, "draws": 400, "burn_in": 100},  # what is not given is measured
         out=out,
         title="A classifier of handwritten digits",
     )
@@ -49,7 +49,7 @@ def main(out: str) -> None:
     for row in summary["checkpoints"]:
         llc, points = row["llc"], row["critical"]["quantize"]
         levels = "  ".join(f"{p['level']} at {p['tolerance']:g}" for p in points)
-        print(f"{row['label']:8} λ̂ {llc['llc']:7.1f} ± {llc['se']:.1f}   n_q* {levels:35} {llc['verdict']['status']}")
+        print(f"{row['label']:8} λ̂ {llc['llc']:7.1f} ± {llc['se']:.1f}   n_q* {levels:40} {llc['verdict']['status']}")
     print(summary["verdict"]["text"], *summary["findings"], sep="\n")
     print(f"report: {bn.write_report(run.path)}")
 

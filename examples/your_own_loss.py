@@ -51,7 +51,7 @@ for _ in range(400):
 task = bn.Task.from_module(model.eval(), loss, data, weight=weight)
 print(f"unit {task.unit}: n = {task.n:.0f} tokens in {len(task.data)} items, padding not counted")
 
-settings = bn.calibrate(task, given={"chains": 2, "draws": 600, "burn_in": 200, "batch_size": 128})
+settings = bn.calibrate(task, given={"gamma": 100.0, "chains": 2, "draws": 500, "burn_in": 100})
 estimate = bn.estimate_llc(task, settings=settings)
 print(estimate)
 print(bn.critical_point(bn.compressors.quantize(), task, tolerance=0.1))

@@ -26,6 +26,26 @@ class TopCurvature:
     iterations: int
 
 
+def center_gradient(task: Task, *, items: int, batch_size: int) -> Params:
+    """∇L at w*, a mean over evenly spaced items; nats a unit per unit of weight. Zero at a minimum.
+
+    Args:
+        task: the task.
+        items: items of the data that L is estimated on, at most.
+        batch_size: items a pass.
+    """
+    chosen = torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long()
+    leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
+    gradient = {name: torch.zeros_like(p) for name, p in task.center.items()}
+    for part in chosen.split(batch_size):
+        with torch.enable_grad():
+            loss = task.item_losses(leaves, task.batch(part)).sum() / (len(chosen) * task.mean_weight)
+            grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        for total, grad in zip(gradient.values(), grads, strict=True):
+            total.add_(grad)
+    return gradient
+
+
 def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
     """H v for the Hessian of the batch's mean loss at `params`; nats a unit per unit of weight.
 

@@ -15,6 +15,7 @@ from bitsandnats import samplers
 from bitsandnats._rng import generator
 from bitsandnats._tree import map_batch
 from bitsandnats._types import Batch, Params, Progress, silent
+from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables import reducers
 from bitsandnats.samplers.types import Rng, Sampler
@@ -24,6 +25,7 @@ from bitsandnats.task import Task
 
 _VMAP_LARGEST = 100_000
 _UNPAIRED_BATCHES = 8
+_SLOPE_ITEMS = {"token": 64, "sequence": 64, "sample": 4096}
 
 
 class _Baseline(NamedTuple):
@@ -54,7 +56,8 @@ def sample(
     Returns:
         A tree with groups `draws` and `burn_in` (dims chain, draw): `loss` of the draw's batch and `baseline` of the
         same batch at w*, nats a unit; `distance_squared`; `virial` = (w−w*)·G and `gradient_norm_squared` = ‖G‖² for
-        G = nβ g_B + γ(w−w*); the likelihood's part `likelihood_virial` = nβ (w−w*)·g_B; `diverged_at` (chain), −1 for
+        G = nβ g_B + γ(w−w*); the likelihood's part `likelihood_virial` = nβ (w−w*)·g_B;
+        `slope_part` = nβ (w−w*)·∇L(w*), what the slope at w* alone puts into λ̂; `diverged_at` (chain), −1 for
         never; group `observables`. The estimand's names are attributes.
 
     Raises:
@@ -62,7 +65,8 @@ def sample(
     """
     began = time.perf_counter()
     mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
-    target = LocalPosterior(task, settings.nbeta, settings.gamma, mode)
+    slope = center_gradient(task, items=_SLOPE_ITEMS[task.unit], batch_size=max(settings.batch_size, 32))
+    target = LocalPosterior(task, settings.nbeta, settings.gamma, mode, slope=slope)
     build = samplers.registry.build(settings.sampler)
     full = "full" in samplers.registry.entry(settings.sampler).tags or settings.batch_size >= len(task.data)
     baseline = _baseline(task, settings)
@@ -201,6 +205,7 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
     inner = settings.nbeta * traces.pop("displacement_gradient")
     gradient = settings.nbeta**2 * traces.pop("gradient_squared")
     traces["likelihood_virial"] = inner
+    traces["slope_part"] = settings.nbeta * traces.pop("displacement_slope")
     traces["virial"] = inner + weight_part
     traces["gradient_norm_squared"] = gradient + 2 * settings.gamma * inner + settings.gamma * weight_part
     diverged = xr.DataArray(np.concatenate([p.diverged_at for p in parts]), dims="chain")

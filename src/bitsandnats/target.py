@@ -40,6 +40,7 @@ class LocalPosterior:
         gamma: γ.
         mode: `loop` evaluates chains one by one, `vmap` all at once; a chain's numbers do not depend on its group.
         micro_batch: items a forward pass at most; None = the whole batch.
+        slope: ∇L(w*), where its part in the estimate is to be followed.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class LocalPosterior:
     gamma: float
     mode: Literal["loop", "vmap"] = "loop"
     micro_batch: int | None = None
+    slope: Params | None = None
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         """Losses and gradient of L at `position`.

@@ -88,8 +88,8 @@ def test_regular():
     """d/2 per direction of curvature: λ̂ = ½ Σ nβh/(nβh+γ), near d/2 at small γ."""
     h = np.array([1.0, 0.5, 2.0, 1.0, 0.3, 1.5])
     nbeta, gamma = 100.0, 0.1
-    found = measured(toys.quadratic(h.tolist()), nbeta=nbeta, gamma=gamma, step_size=2e-4, chains=64, start="center",
-                     burn_in=400, draws=2500)  # fmt: skip
+    found = measured(toys.quadratic(h.tolist()), nbeta=nbeta, gamma=gamma, step_size=4e-4, chains=64, start="center",
+                     burn_in=300, draws=1500)  # fmt: skip
     truth = float(0.5 * (nbeta * h / (nbeta * h + gamma)).sum())
     assert truth == pytest.approx(3.0, rel=0.01)
     assert meets(found, truth), (found.llc, found.se, truth)
@@ -109,7 +109,7 @@ def test_minimally_singular():
 )
 def test_crossing(gamma, step_size, burn_in, draws):
     found = measured(
-        toys.normal_crossing([1, 1]), nbeta=30.0, gamma=gamma, step_size=step_size, chains=192, burn_in=burn_in,
+        toys.normal_crossing([1, 1]), nbeta=30.0, gamma=gamma, step_size=step_size, chains=128, burn_in=burn_in,
         draws=draws,
     )  # fmt: skip
     truth = exact_llc_of_crossing(nbeta=30.0, gamma=gamma)
@@ -129,7 +129,7 @@ def test_a_large_pull_erases_the_crossing():
     ("potential", "dimension", "nbeta", "gamma", "step_size"),
     [
         (lambda x, y: x**2 * y**4, 2, 100.0, 10.0, 8e-4),
-        (lambda x: x**4, 1, 1000.0, 4.0, 5e-4),
+        (lambda x: x**4, 1, 1000.0, 4.0, 2e-4),
         (lambda x, y: x**2 + y**4, 2, 200.0, 4.0, 2e-4),
     ],
     ids=["w1²w2⁴", "w⁴", "w1²+w2⁴"],
@@ -137,7 +137,7 @@ def test_a_large_pull_erases_the_crossing():
 def test_other_singularities(potential, dimension, nbeta, gamma, step_size):
     exact = exact_llc(potential, dimension, nbeta=nbeta, gamma=gamma)
     task = copies_of(potential, 200, dimension)
-    found = measured(task, nbeta=nbeta, gamma=gamma, step_size=step_size, burn_in=1000, draws=2500)
+    found = measured(task, nbeta=nbeta, gamma=gamma, step_size=step_size, burn_in=800, draws=2000, start="center")
     assert meets(found, 200 * exact), (found.llc / 200, found.se / 200, exact)
 
 
@@ -170,25 +170,30 @@ def regression():
 LOCAL = {"nbeta": 20.0, "gamma": 10.0, "step_size": 5e-4, "batch_size": 300, "burn_in": 200, "draws": 1500}
 
 
+def test_linear_regression(regression):
+    task, h = regression
+    found = estimate(sample(task, Settings(**LOCAL, chains=8, mode="vmap", start="noise", seed=1)))
+    truth = float(0.5 * (20 * h / (20 * h + 10)).sum())
+    assert meets(found, truth), (found.llc, found.se, truth)
+
+
+# a strong pull and small batches: the batch's luck dwarfs what the draws cost
+PULLED = {"nbeta": 20.0, "gamma": 1000.0, "step_size": 1e-4, "batch_size": 30, "burn_in": 100, "draws": 800}
+
+
 @pytest.fixture(scope="module")
 def regression_runs(regression):
     task, _ = regression
     return {
-        kind: sample(task, Settings(**LOCAL, chains=8, mode="vmap", start="noise", seed=1, baseline=kind))
+        kind: sample(task, Settings(**PULLED, chains=8, mode="vmap", start="noise", seed=1, baseline=kind))
         for kind in ("all", "batch", "none")
     }
 
 
-def test_linear_regression(regression, regression_runs):
-    _, h = regression
-    truth = float(0.5 * (20 * h / (20 * h + 10)).sum())
-    found = estimate(regression_runs["all"])
-    assert meets(found, truth), (found.llc, found.se, truth)
-
-
 def test_baselines_agree_and_pairing_pays_when_local(regression, regression_runs):
     _, h = regression
-    truth = float(0.5 * (20 * h / (20 * h + 10)).sum())
+    kappa = 20 * h + 1000
+    truth = float(0.5 * (20 * h / (kappa * (1 - 1e-4 * kappa / 4))).sum())
     found = {kind: estimate(tree) for kind, tree in regression_runs.items()}
     # the same draws: L(w*) once for all items or again for each batch is the same baseline
     base = regression_runs["all"]["draws"].dataset["baseline"].values
@@ -197,14 +202,21 @@ def test_baselines_agree_and_pairing_pays_when_local(regression, regression_runs
         regression_runs["all"]["draws"].dataset["loss"].values, regression_runs["none"]["draws"].dataset["loss"].values
     )
     assert not regression_runs["none"].attrs["paired"]
-    assert found["all"].llc == pytest.approx(found["batch"].llc, abs=2 * found["batch"].se)
-    # unpaired: L(w*) comes from 8 batches, whose own error its error bar does not hold
-    items = np.std(regression[0].all_item_losses(regression[0].center).numpy())
-    center_se = 20 * items / np.sqrt(8 * 300)
-    assert abs(found["none"].llc - truth) < 4 * np.hypot(found["none"].se, center_se)
+    assert meets(found["all"], truth), (found["all"].llc, found["all"].se, truth)
+    assert abs(found["batch"].llc - truth) < 4 * found["batch"].se
     assert found["all"].se < 0.75 * found["none"].se
     sd = {kind: excess_trace(tree).std() for kind, tree in regression_runs.items()}
     assert sd["all"] < 0.6 * sd["none"]
+
+
+def test_unpaired_error_bar_holds_the_error_of_the_center_loss(regression, regression_runs):
+    """Without pairing L(w*) comes from eight batches: its own error belongs into the error bar."""
+    task, h = regression
+    truth = float(0.5 * (20 * h / (20 * h + 1000)).sum())
+    found = estimate(regression_runs["none"])
+    items = float(task.all_item_losses(task.center).std())
+    assert found.se > 0.5 * 20 * items / np.sqrt(8 * 30)
+    assert abs(found.llc - truth) < 4 * found.se
 
 
 def test_pairing_never_hurts(regression):
@@ -267,21 +279,22 @@ def trap_task(wall, value):
 @pytest.mark.parametrize("mode", ["vmap", "loop"])
 def test_a_dead_chain_is_never_averaged(value, mode):
     settings = Settings(nbeta=20.0, gamma=5.0, step_size=0.01, chains=6, draws=200, burn_in=20, mode=mode, seed=3)
-    # a wall that some of the chains hit and some do not
-    free = sample(trap_task(1e9, 0.0), settings, observables={"weights": "trace"})
+    # a wall that the boldest chain alone hits
+    whole = settings.model_copy(update={"burn_in": 0, "draws": 220})
+    free = sample(trap_task(1e9, 0.0), whole, observables={"weights": "trace"})
     paths = free["observables"].dataset["weights_trace"].values[:, :, 0].max(1)
-    wall = float(np.sort(paths)[-2:].mean())  # only the boldest
+    wall = float(np.sort(paths)[-2:].mean())
     tree = sample(trap_task(wall, value), settings)
     diverged = tree["draws"].dataset["diverged_at"].values
     dead = int(np.argmax(paths))
-    assert diverged[dead] >= 20
+    assert diverged[dead] >= 20  # the seed is chosen so: it dies after burn-in
     assert (np.delete(diverged, dead) == -1).all()
     loss = tree["draws"].dataset["loss"].values
     at = int(diverged[dead]) - 20
     assert np.isnan(loss[dead, at:]).all()
     assert np.isfinite(loss[dead, :at]).all()
     # the others are not touched by it
-    assert np.array_equal(np.delete(loss, dead, 0), np.delete(free["draws"].dataset["loss"].values, dead, 0))
+    assert np.array_equal(np.delete(loss, dead, 0), np.delete(free["draws"].dataset["loss"].values[:, 20:], dead, 0))
     found = estimate(tree)
     assert np.isnan(found.llc)
     assert np.isnan(found.se)

@@ -3,22 +3,56 @@
 import os
 import sys
 
+_KEPT = {
+    "demo": "what is finished is kept in the run folder, and the same command goes on from there",
+    "study": "what is finished is kept in the run folder, and the same command goes on from there",
+    "train": "the checkpoints saved so far are kept, and the same command goes on from the last one",
+    "llc": "nothing of this estimate is kept, and the same command begins it anew",
+    "compress": "nothing of this measurement is kept, and the same command begins it anew",
+    "report": "the run folder is as it was, and the same command writes its report anew",
+}
+
 
 def main() -> None:
-    """Runs a command; a user's error is one sentence and a non-zero exit, an interrupt keeps what is finished."""
+    """Runs the command that was typed, and ends the process.
+
+    Exit code 0 is success, 1 an error that the user can mend, 2 a command that cannot be read, 130 an interrupt; each
+    of them is one sentence on standard error.
+    """
     # threads that spin at barriers make torch several times slower as soon as another process wants a core
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from bitsandnats.cli.app import app
-    from bitsandnats.errors import BitsAndNatsError
-
+    code: object = 130
     try:
-        app(prog_name="bitsandnats")
-    except BitsAndNatsError as error:
-        _say(f"error: {error}")
-        sys.exit(1)
+        from bitsandnats.cli.app import app
+        from bitsandnats.errors import BitsAndNatsError
+
+        try:
+            # `standalone_mode` off: the framework's own boxes around errors are not one sentence
+            code = app(sys.argv[1:] or ["--help"], prog_name="bitsandnats", standalone_mode=False)
+        except BitsAndNatsError as error:
+            _say(f"error: {error}")
+            code = 1
+        except Exception as error:
+            code = _usage(error)
     except KeyboardInterrupt:
-        _say("interrupted: what is finished is kept; the same command goes on from there")
-        sys.exit(130)
+        code = 130
+    if code == 130:
+        verb = next((word for word in sys.argv[1:] if word in _KEPT), None)
+        _say("interrupted" + (f": {_KEPT[verb]}" if verb else ""))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    """Says what is wrong with the command, if that is what is wrong; raises anything else again."""
+    said = getattr(error, "format_message", None)
+    if said is None:
+        if type(error).__name__ == "Abort":  # how older releases of the framework pass an interrupt on
+            return 130
+        raise error
+    context = getattr(error, "ctx", None)
+    path = "bitsandnats" if context is None else context.command_path
+    _say(f"error: {' '.join(said().split()).rstrip('.')}; see '{path} --help'")
+    return 2
 
 
 def _say(text: str) -> None:

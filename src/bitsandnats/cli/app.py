@@ -5,10 +5,19 @@ import typer
 from bitsandnats._version import __version__
 from bitsandnats.cli import demo, inspect, measure, study, train
 
+_EXAMPLES = (
+    "Examples:",
+    "bitsandnats demo                                    train, measure and report, all by itself",
+    "bitsandnats study CHECKPOINTS --text FILE --out DIR a series: LLC and compression side by side",
+    "bitsandnats llc MODEL --text FILE                   one estimate, with its verdict",
+    "bitsandnats compress MODEL --text FILE --tolerance 0.1,0.5",
+    "bitsandnats VERB --help                             the options of a verb",
+)
+
 app = typer.Typer(
     name="bitsandnats",
     help="How complex is a trained network? In nats (local learning coefficient) and in bits (critical compression).",
-    no_args_is_help=True,
+    epilog="\n\n".join(_EXAMPLES),
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -24,7 +33,7 @@ def _version(show: bool) -> None:
 @app.callback()
 def options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads for torch; by default all cores."),
+    threads: int | None = typer.Option(None, min=1, metavar="N", help="CPU threads for torch; by default all cores."),
 ) -> None:
     """Options of every verb."""
     if threads is not None:
@@ -33,5 +42,13 @@ def options(
         torch.set_num_threads(threads)
 
 
-for verb in (demo.demo, study.study, measure.llc, measure.compress, train.train, inspect.report, inspect.ls):
-    app.command()(verb)
+for verb, examples in (
+    (demo.demo, demo.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (study.study, study.EXAMPLES),
+    (measure.llc, measure.LLC_EXAMPLES),
+    (measure.compress, measure.COMPRESS_EXAMPLES),
+    (inspect.report, inspect.REPORT_EXAMPLES),
+    (inspect.ls, inspect.LS_EXAMPLES),
+):
+    app.command(epilog="\n\n".join(("Examples:", *examples)))(verb)

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from bitsandnats.cli import console
+from bitsandnats.cli import console, options, tables
+
+EXAMPLES = ("bitsandnats demo", "bitsandnats demo --quick --out runs/quick")
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")] = Path("runs/demo"),
     quick: Annotated[bool, typer.Option("--quick", help="A smaller model and a shorter study.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Trains a small language model on text that Python carries, measures it over training, writes report.html."""
     from bitsandnats.recipes.demo import demo as run_demo
@@ -22,7 +23,7 @@ def demo(
     with console.job({"text": 3, "training": 42, "study": 52, "report": 3}) as job:
 
         def training(stage: str, done: int, total: int) -> None:
-            job.at("training" if stage == "train" else "text", done / max(total, 1), stage)
+            job.at("training" if stage == "train" else "text", done / max(total, 1), console.words(stage))
 
         run = run_demo(
             out,
@@ -33,8 +34,4 @@ def demo(
         )
         job.at("report", 0.5, "writing the report")
         page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    console.show_study(run.summary(), Console())
-    console.show_page(page)
+    tables.show_run(run, page, json)

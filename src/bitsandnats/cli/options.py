@@ -9,26 +9,61 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.errors import InputError, ModelError, message
+from bitsandnats.errors import BitsAndNatsError, InputError, ModelError, message
 
-Text = Annotated[list[Path] | None, typer.Option("--text", help="Text file or folder; may be given several times.")]
-Context = Annotated[int | None, typer.Option(help="Tokens a context.")]
+_DATA = "Model and data"
+_SAMPLING = "Sampling; what is left out is measured or a default"
+
+Model = Annotated[str, typer.Argument(help="Hugging Face folder, or package.module:function that returns a Task.")]
+Text = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--text",
+        metavar="PATH",
+        help="Text file or folder, repeatable; by default that of the suite.",
+        rich_help_panel=_DATA,
+    ),
+]
+Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens a context.", rich_help_panel=_DATA)]
 Fold = Annotated[
     bool | None,
-    typer.Option("--fold/--no-fold", help="Fold layer norms (function-preserving); by default where it is known how."),
+    typer.Option(
+        "--fold/--no-fold",
+        help="Fold layer norms (function-preserving); by default where it is known how.",
+        rich_help_panel=_DATA,
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="Where to measure, for instance cuda or cpu.")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Where to measure: cpu (the default), cuda …", rich_help_panel=_DATA),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="UNIT", help="token (the default) or sequence: what a loss is a mean over.", rich_help_panel=_DATA
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every random choice.")]
-Sampler = Annotated[str | None, typer.Option(help="Sampler and options, see 'bitsandnats ls samplers'.")]
-StepSize = Annotated[float | None, typer.Option(help="ε; by default measured.")]
-Gamma = Annotated[float | None, typer.Option(help="γ, the pull to w*; by default measured.")]
-Nbeta = Annotated[float | None, typer.Option(help="nβ; by default min(n/ln n, 3000).")]
-BatchSize = Annotated[int | None, typer.Option(help="Items a minibatch.")]
-Chains = Annotated[int | None, typer.Option(help="Independent chains.")]
-Draws = Annotated[int | None, typer.Option(help="Draws a chain.")]
-BurnIn = Annotated[int | None, typer.Option(help="Steps a chain before the draws.")]
-Unit = Annotated[str | None, typer.Option(help="token or sequence: what a loss is a mean over.")]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of every random choice.")]
+Sampler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Sampler and options, see 'bitsandnats ls samplers'.", rich_help_panel=_SAMPLING
+    ),
+]
+StepSize = Annotated[float | None, typer.Option(metavar="X", help="ε.", rich_help_panel=_SAMPLING)]
+Gamma = Annotated[float | None, typer.Option(metavar="X", help="γ, the pull to w*.", rich_help_panel=_SAMPLING)]
+Nbeta = Annotated[
+    float | None, typer.Option(metavar="X", help="nβ; by default min(n/ln n, 3000).", rich_help_panel=_SAMPLING)
+]
+BatchSize = Annotated[int | None, typer.Option(metavar="N", help="Items a minibatch.", rich_help_panel=_SAMPLING)]
+Chains = Annotated[int | None, typer.Option(metavar="N", help="Independent chains.", rich_help_panel=_SAMPLING)]
+Draws = Annotated[int | None, typer.Option(metavar="N", help="Draws a chain.", rich_help_panel=_SAMPLING)]
+BurnIn = Annotated[
+    int | None, typer.Option(metavar="N", help="Steps a chain before the draws.", rich_help_panel=_SAMPLING)
+]
+
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_task(
@@ -38,35 +73,64 @@ def load_task(
 
     Raises:
         ModelError: there is no such model or function, or it returns something else.
+        InputError: an option is out of range, or given for a function, which makes its own choices.
     """
+    checked_unit(unit)
+    if _REFERENCE.fullmatch(model):
+        given = {"--text": text, "--context": context, "--fold": fold, "--device": device, "--unit": unit}
+        return _made_by(model, [name for name, value in given.items() if value is not None])
+    from bitsandnats import hf
+
+    return hf.load_task(
+        model,
+        text=None if text is None else list(text),
+        context=context,
+        fold=fold,
+        device=checked_device(device),
+        unit=checked_unit(unit) or "token",
+    )
+
+
+def _made_by(reference: str, given: list[str]) -> Any:
     from bitsandnats.task import Task
 
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", model):
-        from bitsandnats import hf
-
-        given: Any = None if text is None else list(text)
-        return hf.load_task(
-            model, text=given, context=context, fold=fold, device=device, unit=checked_unit(unit) or "token"
+    if given:
+        raise InputError(
+            message(expected=f"no {given[0]} beside {reference}", got="one", do="let the function choose it")
         )
-    module, name = model.split(":")
+    module, name = reference.split(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(
-            message(expected=f"a function {name} in module {module}", got=str(error), do="check MODEL's spelling")
-        ) from None
-    task = function()
+        function = getattr(importlib.import_module(module), name, None)
+    except BitsAndNatsError:
+        raise
+    except Exception as error:
+        raise _unusable(f"a module {module} that can be imported", error) from error
+    if not callable(function):
+        got = "none of that name" if function is None else type(function).__name__
+        raise ModelError(message(expected=f"a function {name} in module {module}", got=got, do="check MODEL"))
+    try:
+        task = function()
+    except BitsAndNatsError:
+        raise
+    except Exception as error:
+        raise _unusable(f"{reference}() to return a bitsandnats Task", error) from error
     if not isinstance(task, Task):
         raise ModelError(
             message(
-                expected=f"{model}() to return a bitsandnats Task",
+                expected=f"{reference}() to return a bitsandnats Task",
                 got=type(task).__name__,
                 do="return Task.from_module(…)",
             )
         )
     return task
+
+
+def _unusable(expected: str, error: Exception) -> ModelError:
+    said = " ".join(str(error).split())[:200]
+    got = type(error).__name__ + (f" ({said})" if said else "")
+    return ModelError(message(expected=expected, got=got, do="call it in Python to see where"))
 
 
 def checked_unit(unit: str | None) -> Any:
@@ -75,25 +139,51 @@ def checked_unit(unit: str | None) -> Any:
     Raises:
         InputError: it is not.
     """
-    if unit not in (None, "sample", "token", "sequence"):
+    if unit not in (None, "token", "sequence"):
         raise InputError(message(expected="unit token or sequence", got=repr(unit), do="choose one"))
     return unit
 
 
+def checked_device(device: str | None) -> str | None:
+    """The device, if torch can use it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if device is None:
+        return None
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        got = str(error).partition("\n")[0].rstrip(".")
+        raise InputError(
+            message(expected=f"a device that torch can use, for {device!r}", got=got, do="try cpu or cuda")
+        ) from None
+    return device
+
+
 def numbers(text: str, name: str) -> list[float]:
-    """A comma-separated list of numbers.
+    """A comma-separated list of numbers, each once.
 
     Raises:
         InputError: one is not a number.
     """
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        return list(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
     except ValueError:
         raise InputError(
             message(expected=f"numbers separated by commas for {name}", got=repr(text), do="give for instance 0.1,0.5")
         ) from None
 
 
+def names(text: str) -> list[str]:
+    """A comma-separated list of algorithms, each once; commas between parentheses belong to their options."""
+    parts = (part.strip() for part in re.split(r",(?![^(]*\))", text))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
 def label(model: str) -> str:
     """A short name of MODEL for results."""
-    return model.split(":")[-1] if ":" in model else Path(model).resolve().name
+    return model.split(":")[-1] if _REFERENCE.fullmatch(model) else Path(model).resolve().name

@@ -4,23 +4,32 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from bitsandnats.cli import console, options
+from bitsandnats.cli import console, options, tables
+
+EXAMPLES = (
+    "bitsandnats study runs/suite --out runs/study",
+    "bitsandnats study CHECKPOINTS --text corpus.txt --at-most 8 --out runs/study",
+    "bitsandnats study runs/suite --recipe 2510.12077 --out runs/published",
+)
 
 
 def study(
-    series: Annotated[Path, typer.Argument(help="Folder of Hugging Face checkpoints (step512, checkpoint-512 …).")],
+    series: Annotated[
+        Path, typer.Argument(metavar="SERIES", help="Folder of Hugging Face checkpoints (step512, checkpoint-512 …).")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
     text: options.Text = None,
     context: options.Context = None,
-    schemes: Annotated[str, typer.Option(help="Compressors, separated by commas.")] = "quantize",
-    tolerances: Annotated[str, typer.Option(help="Loss increases allowed, nats a token.")] = "0.1,0.3,0.5,1.0",
+    schemes: Annotated[str, typer.Option(metavar="NAMES", help="Compressors, separated by commas.")] = "quantize",
+    tolerances: Annotated[
+        str, typer.Option(metavar="XS", help="Loss increases allowed, nats a token.")
+    ] = "0.1,0.3,0.5,1.0",
     at_most: Annotated[
-        int | None, typer.Option(min=1, help="Checkpoints to measure, log-spaced; by default all.")
+        int | None, typer.Option(min=1, metavar="N", help="Checkpoints to measure, log-spaced; by default all.")
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="local (measured settings) or 2510.12077 (the published ones).")
+        str, typer.Option(metavar="NAME", help="local (measured settings) or 2510.12077 (the published ones).")
     ] = "local",
     sampler: options.Sampler = None,
     step_size: options.StepSize = None,
@@ -32,7 +41,8 @@ def study(
     burn_in: options.BurnIn = None,
     seed: options.Seed = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, one thread each; by default one a core for small models.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes of one thread; by default one a core for small models."),
     ] = None,
     fold: options.Fold = None,
     device: options.Device = None,
@@ -41,6 +51,7 @@ def study(
     """Over a series of checkpoints: the LLC, the critical quantization, and how the two relate."""
     from bitsandnats import hf
     from bitsandnats.recipes.series import checkpoint_series
+    from bitsandnats.recipes.study import check_plan
     from bitsandnats.recipes.study import study as run_study
     from bitsandnats.report import write_report
 
@@ -54,14 +65,17 @@ def study(
         "draws": draws,
         "burn_in": burn_in,
     }
+    plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
+    check_plan(*plan, given)
     keep = None if at_most is None else lambda found: hf.choose(found, at_most)
-    tolerance_list = options.numbers(tolerances, "--tolerances")
+    options.checked_device(device)
     with console.job({"study": 0.95, "report": 0.05}) as job:
+        job.at("study", 0, "reading text")
         source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, device=device)
         run = run_study(
             source,
-            schemes=[s.strip() for s in schemes.split(",") if s.strip()],
-            tolerances=tolerance_list,
+            schemes=plan[0],
+            tolerances=plan[1],
             settings=given,
             out=out,
             fold=fold,
@@ -74,8 +88,4 @@ def study(
         )
         job.at("report", 0.5, "writing the report")
         page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    console.show_study(run.summary(), Console())
-    console.show_page(page)
+    tables.show_run(run, page, json)

@@ -7,23 +7,31 @@ import typer
 
 from bitsandnats.cli import console, options
 
+EXAMPLES = (
+    "bitsandnats train --out runs/suite",
+    "bitsandnats train --out runs/suite --text book.txt --layers 3 --steps 2000",
+)
+
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the suite; the same command continues it.")],
-    text: options.Text = None,
-    layers: Annotated[int, typer.Option(help="Transformer blocks.")] = 2,
-    width: Annotated[int, typer.Option(help="Length of the residual vectors.")] = 128,
-    heads: Annotated[int, typer.Option(help="Attention heads a block.")] = 4,
-    context: Annotated[int, typer.Option(help="Tokens a context.")] = 128,
-    vocabulary: Annotated[int, typer.Option(help="Tokens of the tokenizer.")] = 1024,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 768,
-    batch_size: Annotated[int, typer.Option(help="Contexts a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", metavar="PATH", help="Text file or folder, repeatable; by default text Python carries."),
+    ] = None,
+    layers: Annotated[int, typer.Option(metavar="N", help="Transformer blocks.")] = 2,
+    width: Annotated[int, typer.Option(metavar="N", help="Length of the residual vectors.")] = 128,
+    heads: Annotated[int, typer.Option(metavar="N", help="Attention heads a block.")] = 4,
+    context: Annotated[int, typer.Option(metavar="N", help="Tokens a context.")] = 128,
+    vocabulary: Annotated[int, typer.Option(metavar="N", help="Tokens of the tokenizer.")] = 1024,
+    steps: Annotated[int, typer.Option(metavar="N", help="Optimizer steps.")] = 768,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Contexts a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(metavar="X", help="Peak learning rate.")] = 6e-3,
     seed: options.Seed = 0,
 ) -> None:
     """Trains a small GPT-NeoX on text and saves Hugging Face checkpoints at log-spaced steps."""
     from bitsandnats import hf
-    from bitsandnats.data import corpus
+    from bitsandnats.data import embedded_corpus, split_documents
 
     settings = hf.TrainOptions(
         layers=layers,
@@ -38,11 +46,11 @@ def train(
     )
     with console.job({"text": 0.05, "training": 0.95}) as job:
         job.at("text", 0, "reading text")
-        train_text, held_out = corpus.documents(None if text is None else hf.read_documents(list(text)))
+        corpus = embedded_corpus() if text is None else split_documents(hf.read_documents(list(text)))
 
         def progress(stage: str, done: int, total: int) -> None:
-            job.at("training" if stage == "train" else "text", done / max(total, 1), stage)
+            job.at("training" if stage == "train" else "text", done / max(total, 1), console.words(stage))
 
-        folder = hf.train_suite(out, settings, train_text, held_out, progress)
+        folder = hf.train_suite(out, settings, corpus.train, corpus.held_out, progress)
     checkpoints = hf.find_series(folder)
-    console.say(f"{len(checkpoints)} checkpoints in {folder}")
+    console.say(f"{len(checkpoints)} checkpoints in {folder}, trained on {corpus.description}")

@@ -93,6 +93,7 @@ def estimate(tree: xr.DataTree) -> LLC:
         "likelihood_virial": float(tree["draws"].dataset["likelihood_virial"].values.mean()),
         **shares,
         **_noise_figures(tree, llc),
+        **_slope_figures(tree, llc),
     }
     chance = attrs.get("chance_loss")
     if chance is not None and chance > attrs["center_loss"]:
@@ -132,6 +133,12 @@ def _noise_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
         "noise_only_se": nbeta * float(excess.std(ddof=1) / math.sqrt(excess.size)),
         "noise_share": max(llc, 0.0) / noise if noise > 0 else math.nan,
     }
+
+
+def _slope_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
+    """What the slope at w* puts into λ̂: nβ E[(w−w*)·∇L(w*)], zero at a minimum, negative where sampling descends."""
+    known = convergence(tree["draws"].dataset["slope_part"].values)
+    return {"slope_part": known.mean, "slope_part_se": known.se, "slope_share": known.mean / llc if llc else math.nan}
 
 
 def _rounded(value: float, error: float) -> str:

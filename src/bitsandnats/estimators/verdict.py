@@ -36,6 +36,7 @@ class Thresholds:
         drift: change along the kept trace as a share of the estimate, where it exceeds three standard errors.
         basin: share of the way from L(w*) to chance at which the draws have left the basin.
         discretisation: predicted excess variance of the stiffest direction.
+        slope: part of the slope at w* in λ̂, as a share of λ̂, where it exceeds three standard errors.
         noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
     """
 
@@ -46,6 +47,7 @@ class Thresholds:
     basin: float = 0.1
     discretisation: float = 0.1
     noise: float = 0.5
+    slope: float = 0.25
 
 
 DEFAULT = Thresholds()
@@ -56,7 +58,8 @@ def judge(measured: Mapping[str, float], *, diverged: tuple[int, ...] = (), limi
 
     Args:
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
-            `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `noise_share`.
+            `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `noise_share`, `slope_part`,
+            `slope_part_se`.
         diverged: chains whose loss stopped being finite.
         limits: where the lines are drawn.
     """
@@ -101,8 +104,14 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
 def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     """May it be read as λ?"""
     reasons = []
+    slope = at.get("slope_part", 0.0)
+    if abs(slope) > limits.slope * abs(at["llc"]) and abs(slope) > 3 * at.get("slope_part_se", 0.0):
+        reasons.append(
+            f"w* is not a minimum of the sampled loss: its slope puts {slope:+.3g} nats into λ̂; train further, or "
+            "compare only at equal nβ, γ, unit"
+        )
     if at["llc"] < 0:
-        reasons.append("λ̂ is negative: w* is not a minimum of this loss, and sampling walked downhill")
+        reasons.append("λ̂ is negative, which no minimum allows")
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(
             f"it is {at['noise_share']:.0%} of what weight noise alone gives (nβ = 0): "

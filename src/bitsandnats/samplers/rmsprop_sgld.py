@@ -52,7 +52,7 @@ def rmsprop_sgld(
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         evaluation = target.evaluate(state.position, batch)
-        sums = statistics(state.position)
+        sums = statistics(target, state.position)
         adapting = adapt_steps is None or state.step < adapt_steps
         updates = state.step + 1 if adapting else adapt_steps or 0
         correction = 1 - decay**updates if initial == "one" and updates > 0 else 1.0
@@ -61,7 +61,7 @@ def rmsprop_sgld(
             g, v = evaluation.gradient[name], state.memory[name]
             d, noise = state.scratch.like(w)
             torch.sub(w, target.task.center[name], out=d)
-            sums.add(d, g)
+            sums.add(name, d, g)
             if adapting:
                 v.mul_(decay).addcmul_(g, g, value=1 - decay)
             a = (v / correction).sqrt_().add_(delta).reciprocal_()

@@ -24,12 +24,12 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         evaluation = target.evaluate(state.position, batch)
-        sums = statistics(state.position)
+        sums = statistics(target, state.position)
         for name, w in state.position.items():
             d, noise = state.scratch.like(w)
             g = evaluation.gradient[name]
             torch.sub(w, target.task.center[name], out=d)
-            sums.add(d, g)
+            sums.add(name, d, g)
             w.add_(g, alpha=-step_size * target.nbeta / 2)
             w.add_(d, alpha=-step_size * target.gamma / 2)
             w.add_(fill_noise(rng, noise), alpha=step_size**0.5)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.target import Evaluation
+from bitsandnats.target import Evaluation, LocalPosterior
 
 Rng = list[torch.Generator]
 """One generator a chain of the group."""
@@ -81,25 +81,33 @@ def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
 
 
 class Statistics(NamedTuple):
-    """Inner products of a state, summed leaf by leaf: d·d, d·g and g·g of each chain, d = w − w*, g = ∇L_B(w)."""
+    """Inner products of a state, summed leaf by leaf: d·d, d·g, g·g and d·g* of each chain.
 
-    sums: Float[Tensor, "three chain"]
+    d = w − w*, g = ∇L_B(w), and g* = ∇L(w*) where the target knows it.
+    """
 
-    def add(self, displacement: Tensor, gradient: Tensor) -> None:
+    target: LocalPosterior
+    sums: Float[Tensor, "four chain"]
+
+    def add(self, name: str, displacement: Tensor, gradient: Tensor) -> None:
         """Adds one leaf's part."""
         d, g = displacement.flatten(1), gradient.flatten(1)
-        for row, (left, right) in enumerate(((d, d), (d, g), (g, g))):
+        pairs = [(d, d), (d, g), (g, g)]
+        if self.target.slope is not None:
+            pairs.append((d, self.target.slope[name].flatten().expand_as(d)))
+        for row, (left, right) in enumerate(pairs):
             # one long row: a BLAS dot makes no temporary; many short ones: one call for all
             self.sums[row] += torch.dot(left[0], right[0]) if len(d) == 1 else torch.linalg.vecdot(left, right)
 
     def info(self, evaluation: Evaluation) -> Info:
         """Info of the state that all leaves belong to."""
-        named = dict(zip(("distance_squared", "displacement_gradient", "gradient_squared"), self.sums, strict=True))
+        names = ("distance_squared", "displacement_gradient", "gradient_squared", "displacement_slope")
+        known = names if self.target.slope is not None else names[:3]
         diverged = ~(torch.isfinite(evaluation.loss) & torch.isfinite(self.sums).all(0))
-        return Info(evaluation.item_losses, evaluation.loss, diverged, named)
+        return Info(evaluation.item_losses, evaluation.loss, diverged, dict(zip(known, self.sums, strict=False)))
 
 
-def statistics(position: Params) -> Statistics:
+def statistics(target: LocalPosterior, position: Params) -> Statistics:
     """Sums at zero, for the chains of `position`."""
     first = next(iter(position.values()))
-    return Statistics(torch.zeros(3, len(first), dtype=torch.float64, device=first.device))
+    return Statistics(target, torch.zeros(4, len(first), dtype=torch.float64, device=first.device))

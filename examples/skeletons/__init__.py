@@ -1,0 +1,1 @@
+"""Skeletons: a sampler, a compressor and an observable as another package would add them to bitsandnats."""
