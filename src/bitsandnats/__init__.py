@@ -44,7 +44,24 @@ _HOMES = {
 }
 _ROOMS = ("compressors", "hf", "losses")
 
-__all__ = ["__version__", *_HOMES, *_ROOMS]
+__all__ = [
+    "LLC",
+    "CriticalPoint",
+    "Settings",
+    "Task",
+    "Verdict",
+    "__version__",
+    "calibrate",
+    "compressors",
+    "critical_point",
+    "estimate_llc",
+    "fold_layer_norm",
+    "hf",
+    "losses",
+    "open_run",
+    "study",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,11 +5,14 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from bitsandnats._types import Progress
+from bitsandnats.errors import BitsAndNatsError, message
 
 Work = Callable[[Any, Progress], Any]
 """One unit: `(item, progress) -> result`; picklable where it runs in processes."""
@@ -19,7 +22,7 @@ _events: Any = None  # in a worker: the queue that progress goes to
 
 def run_here(
     work: Work, items: Sequence[Any], progress: Callable[[int, str, int, int], None]
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Results in the order of `items`, computed in this process.
 
     Args:
@@ -33,17 +36,20 @@ def run_here(
 
 def run_in_processes(
     work: Work, items: Sequence[Any], progress: Callable[[int, str, int, int], None], *, workers: int
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Results as they are finished, each computed by one of several processes with one torch thread.
 
     A unit's numbers do not depend on the number of workers. An interrupt ends the workers at once; what they had
-    stored is kept.
+    stored is kept. Workers end with this process, however it ends.
 
     Args:
         work: a function at the top level of a module.
         items: picklable, one a unit.
         progress: told of `(index, stage, done, total)`, in this process.
         workers: processes.
+
+    Raises:
+        BitsAndNatsError: a worker was ended from outside.
     """
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
@@ -52,9 +58,18 @@ def run_in_processes(
     listener.start()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(events,))
     try:
-        futures: dict[Future[Any], int] = {pool.submit(_do, work, i, item): i for i, item in enumerate(items)}
+        with _interrupts_held_back():
+            futures: dict[Future[Any], int] = {pool.submit(_do, work, i, item): i for i, item in enumerate(items)}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise BitsAndNatsError(
+            message(
+                expected="workers that finish their checkpoints",
+                got="one that was ended from outside, perhaps for want of memory",
+                do="run it again with fewer workers; what is finished is kept",
+            )
+        ) from None
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
@@ -66,14 +81,36 @@ def run_in_processes(
         events.close()
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Processes started inside never see an interrupt, not even while they start; this one sees it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(events: Any) -> None:
     global _events
     _events = events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_WAIT_POLICY"] = "passive"
     import torch
 
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(work: Work, index: int, item: Any) -> Any:

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def sample(
         InputError: an unknown sampler, observable or reducer.
     """
     began = time.perf_counter()
-    mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
+    mode: Literal["loop", "vmap"] = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     slope = center_gradient(task, items=_SLOPE_ITEMS[task.unit], batch_size=max(settings.batch_size, 32))
     target = LocalPosterior(task, settings.nbeta, settings.gamma, mode, slope=slope)
     build = samplers.registry.build(settings.sampler)
@@ -252,7 +252,7 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
     return tree
 
 
-def _choose_mode(task: Task, settings: Settings) -> str:
+def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
     """`vmap` where two timed evaluations of the whole group say that it pays, else `loop`."""
     if settings.chains == 1 or task.dimension > _VMAP_LARGEST:
         return "loop"
@@ -263,12 +263,11 @@ def _choose_mode(task: Task, settings: Settings) -> str:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
-            seconds = {
-                mode: _seconds(LocalPosterior(task, 1.0, 0.0, mode), position, batch) for mode in ("loop", "vmap")
-            }
+            loop = _seconds(LocalPosterior(task, 1.0, 0.0, "loop"), position, batch)
+            batched = _seconds(LocalPosterior(task, 1.0, 0.0, "vmap"), position, batch)
     except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
         return "loop"
-    return "vmap" if seconds["vmap"] < 0.9 * seconds["loop"] else "loop"
+    return "vmap" if batched < 0.9 * loop else "loop"
 
 
 def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:

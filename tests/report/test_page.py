@@ -77,7 +77,7 @@ def test_the_page_says_what_was_found(report):
         *("bitsandnats demo --out runs/demo", "7 min 11 s", "How to read this page", "noise-only control", "2.13.0"),
         *(
             "layer norms folded into the next linear map",
-            "Rule for fits: step ≥ 1",
+            "step ≥ 1",
             "held-out text: 32 items, 4064 tokens",
         ),
     ):

@@ -130,15 +130,15 @@ def test_a_large_pull_erases_the_crossing():
     [
         (lambda x, y: x**2 * y**4, 2, 100.0, 10.0, 8e-4),
         (lambda x: x**4, 1, 1000.0, 4.0, 2e-4),
-        (lambda x, y: x**2 + y**4, 2, 200.0, 4.0, 2e-4),
+        (lambda x, y: x**2 + y**4, 2, 200.0, 4.0, 1e-4),
     ],
     ids=["w1²w2⁴", "w⁴", "w1²+w2⁴"],
 )
 def test_other_singularities(potential, dimension, nbeta, gamma, step_size):
     exact = exact_llc(potential, dimension, nbeta=nbeta, gamma=gamma)
-    task = copies_of(potential, 200, dimension)
+    task = copies_of(potential, 50, dimension)
     found = measured(task, nbeta=nbeta, gamma=gamma, step_size=step_size, burn_in=800, draws=2000, start="center")
-    assert meets(found, 200 * exact), (found.llc / 200, found.se / 200, exact)
+    assert meets(found, 50 * exact), (found.llc / 50, found.se / 50, exact)
 
 
 def test_toys_are_the_potentials_they_say():
@@ -255,6 +255,9 @@ def test_burn_in_is_not_averaged():
     assert np.array_equal(later["draws"].dataset["loss"].values, cold["draws"].dataset["loss"].values[:, 100:])
 
 
+SEED = 3  # of a run whose boldest chain is bold after burn-in
+
+
 class Trap(nn.Module):
     def __init__(self):
         super().__init__()
@@ -278,7 +281,7 @@ def trap_task(wall, value):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("mode", ["vmap", "loop"])
 def test_a_dead_chain_is_never_averaged(value, mode):
-    settings = Settings(nbeta=20.0, gamma=5.0, step_size=0.01, chains=6, draws=200, burn_in=20, mode=mode, seed=3)
+    settings = Settings(nbeta=20.0, gamma=5.0, step_size=0.01, chains=6, draws=200, burn_in=20, mode=mode, seed=SEED)
     # a wall that the boldest chain alone hits
     whole = settings.model_copy(update={"burn_in": 0, "draws": 220})
     free = sample(trap_task(1e9, 0.0), whole, observables={"weights": "trace"})

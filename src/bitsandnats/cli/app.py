@@ -7,17 +7,17 @@ from bitsandnats.cli import demo, inspect, measure, study, train
 
 _EXAMPLES = (
     "Examples:",
-    "bitsandnats demo                                    train, measure and report, all by itself",
-    "bitsandnats study CHECKPOINTS --text FILE --out DIR a series: LLC and compression side by side",
-    "bitsandnats llc MODEL --text FILE                   one estimate, with its verdict",
+    "bitsandnats demo",
+    "bitsandnats study CHECKPOINTS --text FILE --out DIR",
+    "bitsandnats llc MODEL --text FILE",
     "bitsandnats compress MODEL --text FILE --tolerance 0.1,0.5",
-    "bitsandnats VERB --help                             the options of a verb",
+    "bitsandnats VERB --help",
 )
 
 app = typer.Typer(
     name="bitsandnats",
     help="How complex is a trained network? In nats (local learning coefficient) and in bits (critical compression).",
-    epilog="\n\n".join(_EXAMPLES),
+    epilog="\n".join(_EXAMPLES),
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,4 +51,4 @@ for verb, examples in (
     (inspect.report, inspect.REPORT_EXAMPLES),
     (inspect.ls, inspect.LS_EXAMPLES),
 ):
-    app.command(epilog="\n\n".join(("Examples:", *examples)))(verb)
+    app.command(epilog="\n".join(("Examples:", *examples)))(verb)

@@ -11,7 +11,9 @@ EXAMPLES = ("bitsandnats demo", "bitsandnats demo --quick --out runs/quick")
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Run folder; the same command continues it.")] = Path(
+        "runs/demo"
+    ),
     quick: Annotated[bool, typer.Option("--quick", help="A smaller model and a shorter study.")] = False,
     json: options.Json = False,
 ) -> None:

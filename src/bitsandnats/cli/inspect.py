@@ -14,7 +14,7 @@ LS_EXAMPLES = ("bitsandnats ls", "bitsandnats ls compressors")
 _FAMILIES = ("samplers", "compressors", "observables")
 
 
-def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]) -> None:
     """Writes report.html and the figures of a run anew."""
     from bitsandnats.report import write_report
 
@@ -22,7 +22,9 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder.")]) -> Non
 
 
 def ls(
-    family: Annotated[str | None, typer.Argument(help="samplers, compressors or observables; by default all.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(metavar="FAMILY", help="samplers, compressors or observables; by default all.")
+    ] = None,
 ) -> None:
     """Lists the algorithms of a family with their options and defaults."""
     if family is not None and family not in _FAMILIES:

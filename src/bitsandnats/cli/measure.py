@@ -4,15 +4,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from bitsandnats.cli import console, options
+from bitsandnats.cli import console, options, tables
 
-Model = Annotated[str, typer.Argument(help="Hugging Face folder, or package.module:function that returns a Task.")]
+LLC_EXAMPLES = (
+    "bitsandnats llc runs/suite/step768",
+    "bitsandnats llc MODEL --text corpus.txt --draws 1000 --out runs/llc",
+    "bitsandnats llc package.module:function --json",
+)
+COMPRESS_EXAMPLES = (
+    "bitsandnats compress runs/suite/step768 --tolerance 0.1,0.5",
+    "bitsandnats compress MODEL --text corpus.txt --method \"quantize(max_abs='largest')\"",
+)
 
 
 def llc(
-    model: Model,
+    model: options.Model,
     text: options.Text = None,
     context: options.Context = None,
     unit: options.Unit = None,
@@ -27,14 +34,15 @@ def llc(
     seed: options.Seed = 0,
     fold: options.Fold = None,
     device: options.Device = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder for the draws and a report.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the draws and a report.")] = None,
     json: options.Json = False,
 ) -> None:
     """The local learning coefficient of one model, with its error bar and its verdict."""
     from bitsandnats.calibrate import calibrate
     from bitsandnats.recipes import single
-    from bitsandnats.recipes.llc import estimate_llc
+    from bitsandnats.recipes.llc import check_given, estimate_llc
     from bitsandnats.report import write_report
+    from bitsandnats.store import check_run
 
     given: dict[str, Any] = {
         "sampler": sampler,
@@ -46,36 +54,47 @@ def llc(
         "draws": draws,
         "burn_in": burn_in,
     }
-    task = options.load_task(model, text, context, fold, device, unit)
-    with console.job({"llc": 1.0}) as job:
-
-        def progress(stage: str, done: int, total: int) -> None:
-            job.at("llc", done / max(total, 1) if stage == "sampling" else 0.0, stage)
-
-        settings = calibrate(task, given={**given, "seed": seed}, progress=progress)
-        estimate = estimate_llc(task, settings=settings, progress=progress)
+    check_given(given)
     label, command = options.label(model), console.command_line()
     page = None
-    if out is not None:
-        page = write_report(single.store_llc(out, task, estimate, settings, label=label, command=command).path)
+    with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
+        job.at("model", 0, "loading the model")
+        task = options.load_task(model, text, context, fold, device, unit)
+        if out is not None:
+            check_run(out, None)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            job.at("sampling" if stage == "sampling" else "settings", done / max(total, 1), console.words(stage))
+
+        settings = calibrate(task, given={**given, "seed": seed}, progress=progress)
+        if out is not None:
+            check_run(out, single.llc_options(settings, label))
+        estimate = estimate_llc(task, settings=settings, progress=progress)
+        if out is not None:
+            job.at("report", 0.5, "writing the report")
+            page = write_report(single.store_llc(out, task, estimate, settings, label=label, command=command).path)
     if json:
         console.show_json(single.llc_summary(task, estimate, settings, label=label, command=command))
         return
-    console.show_llc(estimate, settings, Console())
+    tables.show_llc(estimate, settings)
     console.show_page(page)
 
 
 def compress(
-    model: Model,
+    model: options.Model,
     text: options.Text = None,
     context: options.Context = None,
     unit: options.Unit = None,
-    method: Annotated[str, typer.Option(help="Compressor, see 'bitsandnats ls compressors'.")] = "quantize",
-    tolerance: Annotated[str, typer.Option(help="Loss increases allowed, nats a unit, separated by commas.")] = "0.5",
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="Compressor, see 'bitsandnats ls compressors'.")
+    ] = "quantize",
+    tolerance: Annotated[
+        str, typer.Option(metavar="XS", help="Loss increases allowed, nats a unit, separated by commas.")
+    ] = "0.5",
     seed: options.Seed = 0,
     fold: options.Fold = None,
     device: options.Device = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder for the curve and a report.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the curve and a report.")] = None,
     json: options.Json = False,
 ) -> None:
     """How far one model can be compressed before its loss has risen by a tolerance."""
@@ -83,25 +102,29 @@ def compress(
     from bitsandnats.critical import check_tolerances, critical_points
     from bitsandnats.recipes import single
     from bitsandnats.report import write_report
+    from bitsandnats.store import check_run
 
     tolerances = options.numbers(tolerance, "--tolerance")
     check_tolerances(tolerances)
     compressor = compressors.registry.build(method)()
-    task = options.load_task(model, text, context, fold, device, unit)
-    with console.job({"compress": 1.0}) as job:
-
-        def progress(stage: str, done: int, total: int) -> None:
-            job.at("compress", done / max(total, 1), stage)
-
-        points = critical_points(compressor, task, tolerances, seed=seed, progress=progress)
     label, command = options.label(model), console.command_line()
     page = None
-    if out is not None:
-        run = single.store_compress(out, task, points, label=label, command=command, seed=seed)
-        page = write_report(run.path)
+    with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job:
+        job.at("model", 0, "loading the model")
+        task = options.load_task(model, text, context, fold, device, unit)
+        if out is not None:
+            check_run(out, single.compress_options(compressor.scheme, tolerances, seed, label))
+
+        def progress(stage: str, done: int, total: int) -> None:
+            job.at("compress", done / max(total, 1), console.words(stage))
+
+        points = critical_points(compressor, task, tolerances, seed=seed, progress=progress)
+        if out is not None:
+            job.at("report", 0.5, "writing the report")
+            run = single.store_compress(out, task, points, label=label, command=command, seed=seed)
+            page = write_report(run.path)
     if json:
         console.show_json(single.compress_summary(task, points, label=label, command=command, seed=seed))
         return
-    for point in points:
-        console.say(f"tolerance {point.tolerance:g}: {point}")
+    tables.show_critical(label, points)
     console.show_page(page)

@@ -14,7 +14,9 @@ from bitsandnats.errors import BitsAndNatsError, InputError, ModelError, message
 _DATA = "Model and data"
 _SAMPLING = "Sampling; what is left out is measured or a default"
 
-Model = Annotated[str, typer.Argument(help="Hugging Face folder, or package.module:function that returns a Task.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Hugging Face folder, or package.module:function that returns a Task.")
+]
 Text = Annotated[
     list[Path] | None,
     typer.Option(
@@ -47,9 +49,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of every random choice.")]
 Sampler = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="Sampler and options, see 'bitsandnats ls samplers'.", rich_help_panel=_SAMPLING
-    ),
+    typer.Option(metavar="NAME", help="Sampler and options, see 'bitsandnats ls samplers'.", rich_help_panel=_SAMPLING),
 ]
 StepSize = Annotated[float | None, typer.Option(metavar="X", help="ε.", rich_help_panel=_SAMPLING)]
 Gamma = Annotated[float | None, typer.Option(metavar="X", help="γ, the pull to w*.", rich_help_panel=_SAMPLING)]

@@ -18,7 +18,7 @@ def study(
     series: Annotated[
         Path, typer.Argument(metavar="SERIES", help="Folder of Hugging Face checkpoints (step512, checkpoint-512 …).")
     ],
-    out: Annotated[Path, typer.Option(help="Run folder; the same command continues it.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Run folder; the same command continues it.")],
     text: options.Text = None,
     context: options.Context = None,
     schemes: Annotated[str, typer.Option(metavar="NAMES", help="Compressors, separated by commas.")] = "quantize",

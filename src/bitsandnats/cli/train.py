@@ -14,7 +14,7 @@ EXAMPLES = (
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the suite; the same command continues it.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder of the suite; the same command continues it.")],
     text: Annotated[
         list[Path] | None,
         typer.Option("--text", metavar="PATH", help="Text file or folder, repeatable; by default text Python carries."),

@@ -8,15 +8,17 @@ from bitsandnats.task import Task
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A compressor made ready for one checkpoint.
+    """A compressor made ready for one checkpoint."""
 
-    Attributes:
-        levels: from severe to mild, ascending in what is kept.
-        draws: compressions a level whose losses are averaged (1 for deterministic schemes).
-    """
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """From severe to mild, ascending in what is kept; at the first a critical value is censored."""
+        ...
 
-    levels: tuple[int, ...]
-    draws: int
+    @property
+    def draws(self) -> int:
+        """Compressions a level whose losses are averaged (1 for deterministic schemes)."""
+        ...
 
     def compress(self, level: int, draw: int = 0) -> Params:
         """The compressed weights: same keys, shapes and dtypes as the center."""

@@ -17,6 +17,7 @@ DEFAULT_BYTES = 6_000_000
 _HELD_OUT_ONE_IN = 20
 _SHORT_PARAGRAPH = 40
 _SHORT_DOCUMENT = 200
+_PIECE = 2000
 _SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "idlelib", "lib2to3", "encodings", "site-packages", "dist-packages", "__pycache__"}
 )
@@ -90,6 +91,43 @@ def embedded_corpus(limit_bytes: int | None = None) -> Corpus:
             f"({sizes['code'] / 1e6:.1f} MB of code), deduplicated"
         ),
     )
+
+
+def split_documents(documents: Sequence[str]) -> Corpus:
+    """Given text in two parts: about a twentieth is held out, whole documents chosen by their hash.
+
+    Fewer than twenty documents are first cut between paragraphs, into pieces of about 2,000 characters, so that one
+    long document can be held out in part. The same documents, in any order, always give the same parts.
+
+    Raises:
+        DataError: there is too little text to hold any out.
+    """
+    kept = [text for text in documents if text.strip()]
+    if len(kept) < _HELD_OUT_ONE_IN:
+        kept = [piece for text in kept for piece in _pieces(text)]
+    parts = tuple(sorted(set(kept), key=_digest))
+    if len(parts) < 2:
+        raise DataError(
+            message(
+                expected="text of at least two documents, or of two thousand characters in paragraphs",
+                got=f"{len(parts)} document{'' if len(parts) == 1 else 's'} of {sum(map(len, parts))} characters",
+                do="supply more text",
+            )
+        )
+    share, size = _share(parts), sum(len(text.encode()) for text in parts)
+    return Corpus(parts[share:], parts[:share], f"{size / 1e6:.3g} MB of given text")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text cut between paragraphs into pieces just long enough."""
+    piece: list[str] = []
+    for paragraph in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
+        piece.append(paragraph)
+        if sum(map(len, piece)) >= _PIECE:
+            yield "\n\n".join(piece)
+            piece = []
+    if any(paragraph.strip() for paragraph in piece):
+        yield "\n\n".join(piece)
 
 
 def _share(documents: Sequence[str]) -> int:

@@ -45,8 +45,8 @@ def convergence(trace: Float[ndarray, "chain draw"]) -> Convergence:
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # short or constant traces are judged here, not by warnings
-        ess = float(array_stats.ess(trace, chain_axis=0, draw_axis=1, method="mean"))
-        rhat = float(array_stats.rhat(trace, chain_axis=0, draw_axis=1))
+        ess = float(np.asarray(array_stats.ess(trace, chain_axis=0, draw_axis=1, method="mean")).item())
+        rhat = float(np.asarray(array_stats.rhat(trace, chain_axis=0, draw_axis=1)).item())
     ess = min(max(ess, 1.0), float(trace.size)) if math.isfinite(ess) else 1.0
     sd = float(trace.std(ddof=1))
     within = sd / math.sqrt(ess)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -46,7 +47,7 @@ def linear_fit(
     """
     if len(predictor) < 3 or np.ptp(predictor) == 0 or np.ptp(response) == 0:
         return None
-    line = stats.linregress(predictor, response)
+    line: Any = stats.linregress(predictor, response)
     t = float(stats.t.ppf(0.975, len(predictor) - 2))
     half = t * float(line.stderr)
     return Fit(

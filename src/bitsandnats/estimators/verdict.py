@@ -83,8 +83,8 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         )
     if at.get("discretisation_share", 0) > limits.discretisation:
         share = at["discretisation_share"]
-        said = "the step is unstable" if math.isinf(share) else f"the step inflates the variance by {share:.0%}"
-        reasons.append(f"{said} in the stiffest direction: reduce the step size")
+        said = "the step is unstable" if math.isinf(share) else f"the step inflates the variance by up to {share:.0%}"
+        reasons.append(f"{said}: reduce the step size")
     if at.get("chance_share", 0) > limits.basin:
         reasons.append(
             f"the draws left the basin ({at['chance_share']:.0%} of the way from L(w*) to chance): raise gamma"

@@ -1,9 +1,11 @@
 """The folder of a trained suite: what is in it, read and written whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,32 @@ def suite_contexts(
         StoreError: the folder is no suite, or is damaged.
     """
     return read_contexts(Path(folder), "train"), read_contexts(Path(folder), "held_out")
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a suite.
+
+    Raises:
+        StoreError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission to write there")
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise StoreError(
+            message(expected=f"a folder that can be written at {folder}", got=got, do="choose another folder")
+        ) from None
+
+
+def clear(folder: Path, names: Sequence[str]) -> None:
+    """Removes what was written before the text proved too short: files by name, all contexts, then an empty folder."""
+    for name in (*names, "train.safetensors", "held_out.safetensors"):
+        for file in (folder / name, folder / f"{name}{_PARTIAL}"):
+            file.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: it holds other things
+        folder.rmdir()
 
 
 def read_suite(folder: Path) -> dict[str, Any] | None:

@@ -60,9 +60,13 @@ def train_suite(
         (folder / suite.STATE_FILE).unlink(missing_ok=True)
         return folder
     if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        suite.make_folder(folder)
         progress("tokenize", 0, 1)
-        _prepare_data(folder, options, documents_train, documents_held_out)
+        try:
+            _prepare_data(folder, options, documents_train, documents_held_out)
+        except DataError:
+            suite.clear(folder, [_TOKENIZER_FILE])
+            raise
         progress("tokenize", 1, 1)
         found = {"schema": 1, "kind": "suite", **asked, "complete": False, "seconds": 0.0, "checkpoints": []}
         suite.write_suite(folder, found)

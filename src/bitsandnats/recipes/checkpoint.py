@@ -79,7 +79,7 @@ def _loss(run: Run, label: str, task: Task) -> dict[str, float]:
         losses = task.all_item_losses(task.center).double().cpu().numpy() / task.mean_weight
         return xr.DataTree(xr.Dataset({"item_losses": ("item", losses)}))
 
-    losses = _unit(run, label, "loss", content_key(task, {"loss": True}), measure)["item_losses"].values
+    losses = _unit(run, label, "loss", content_key(task, {"loss": True}), measure).dataset["item_losses"].values
     spread = losses.std(ddof=min(1, len(losses) - 1))
     return {"loss": float(losses.mean()), "loss_se": float(spread / len(losses) ** 0.5)}
 

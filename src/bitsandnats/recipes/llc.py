@@ -6,12 +6,13 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
 from bitsandnats.calibrate import calibrate, noise_excess
 from bitsandnats.curvature import top_curvature
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.run import sample
-from bitsandnats.settings import Settings, changed
+from bitsandnats.settings import Settings, changed, settings_from
 from bitsandnats.task import Task
 from bitsandnats.theory.finite_step import noise_only_variance
 
@@ -76,10 +77,23 @@ def estimate_llc(
         "start": start,
     }
     if settings is None:
+        check_given(options)
         settings = calibrate(task, given={**options, "seed": seed}, progress=progress)
     else:
         settings = changed(settings, options)
     return estimate(measure_llc(task, settings, progress=progress))
+
+
+def check_given(given: dict[str, Any]) -> None:
+    """Refuses settings that are out of range, before anything is measured; None stands for those not given.
+
+    Raises:
+        InputError: one is.
+    """
+    fields = {name: value for name, value in given.items() if value is not None}
+    if "sampler" in fields:
+        samplers.registry.build(fields["sampler"])
+    settings_from({"step_size": 1.0, "gamma": 1.0, "nbeta": 1.0, **fields})
 
 
 def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) -> xr.DataTree:

@@ -15,6 +15,16 @@ from bitsandnats.store import Run, content_key, create_run, write_json
 from bitsandnats.task import Task
 
 
+def llc_options(settings: Settings, label: str) -> dict[str, Any]:
+    """What defines the run folder of one estimate."""
+    return {"model": label, "llc": settings.values()}
+
+
+def compress_options(scheme: str, tolerances: Sequence[float], seed: int, label: str) -> dict[str, Any]:
+    """What defines the run folder of one scheme's critical points."""
+    return {"model": label, "scheme": scheme, "tolerances": [float(t) for t in tolerances], "seed": seed}
+
+
 def store_llc(
     folder: str | Path, task: Task, estimate: LLC, settings: Settings, *, label: str, command: str | None
 ) -> Run:
@@ -24,7 +34,7 @@ def store_llc(
         StoreError: the folder cannot be written or belongs to other settings.
     """
     record = llc_summary(task, estimate, settings, label=label, command=command)
-    run = create_run(folder, {"llc": settings.values()}, provenance=record["provenance"])
+    run = create_run(folder, llc_options(settings, label), provenance=record["provenance"])
     run.finish(label, "llc", content_key(task, {"llc": settings.values()}), estimate.tree)
     write_json(run.path / "summary.json", record)
     return run
@@ -55,7 +65,8 @@ def store_compress(
     """
     record = compress_summary(task, points, label=label, command=command, seed=seed)
     options = {"scheme": points[0].scheme, "tolerances": [p.tolerance for p in points], "seed": seed}
-    run = create_run(folder, options, provenance=record["provenance"])
+    asked = compress_options(points[0].scheme, options["tolerances"], seed, label)
+    run = create_run(folder, asked, provenance=record["provenance"])
     critical = json.dumps([p.as_record() for p in points])
     tree = xr.DataTree(points[0].curve.assign_attrs(critical=critical))
     run.finish(label, points[0].scheme, content_key(task, options), tree)

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from bitsandnats import compressors
 from bitsandnats._types import Progress, silent
 from bitsandnats.calibrate import calibrate
 from bitsandnats.critical import check_tolerances
-from bitsandnats.errors import InputError, message
+from bitsandnats.errors import BitsAndNatsError, InputError, message
 from bitsandnats.executor import run_here, run_in_processes
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.checkpoint import CheckpointResult, CheckpointWork, measure_checkpoint
+from bitsandnats.recipes.llc import check_given
 from bitsandnats.recipes.published import published_settings
 from bitsandnats.recipes.series import Series, checkpoint_series, task_series
 from bitsandnats.settings import Settings, changed, settings_from
@@ -80,14 +82,11 @@ def study(
         DataError: there is nothing to measure, or no text.
         StoreError: the run folder cannot be used.
     """
-    check_tolerances(tolerances)
-    if not schemes:
-        raise InputError(message(expected="at least one scheme", got="none", do="see 'bitsandnats ls compressors'"))
-    for scheme in schemes:
-        compressors.registry.build(scheme)()
+    given = settings.values() if isinstance(settings, Settings) else dict(settings or {})
+    check_plan(schemes, tolerances, given)
     fixed = published_settings(recipe, seed)
     source = _series(series, evaluation, text, context, fold)
-    given = settings.values() if isinstance(settings, Settings) else dict(settings or {})
+    probed = _probed(source) if fixed is None else []
     asked = {
         "recipe": recipe,
         "schemes": list(schemes),
@@ -103,7 +102,7 @@ def study(
     if fixed is not None:
         resolved = changed(fixed, given)
     else:
-        resolved = _calibrated(run, source, {**given, "seed": seed}, progress)
+        resolved = _calibrated(run, list(source.load), probed, {**given, "seed": seed}, progress)
     head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
     head |= {"tolerances": asked["tolerances"], "schemes": asked["schemes"]}
     labels = list(source.load)
@@ -120,20 +119,35 @@ def study(
         if here
         else run_in_processes(measure_checkpoint, works, tracker, workers=workers)
     )
-    for index, result in stream:
-        results[index] = result
-        tracker.finished(index)
-        measured = {**provenance, "seconds": time.perf_counter() - began, "workers": workers}
-        measured["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [results[i].row for i in sorted(results)]
-        head |= next(({"model": r.model, "data": r.data} for r in results.values() if r.model), {})
-        write_json(run.path / "summary.json", summary.study_summary(head, rows, resolved, measured))
+    with closing(stream):  # an interrupt here, between results, must end the workers too
+        for index, result in stream:
+            results[index] = result
+            tracker.finished(index)
+            measured = {**provenance, "seconds": time.perf_counter() - began, "workers": workers}
+            measured["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            rows = [results[i].row for i in sorted(results)]
+            head |= next(({"model": r.model, "data": r.data} for r in results.values() if r.model), {})
+            write_json(run.path / "summary.json", summary.study_summary(head, rows, resolved, measured))
     failures = [result.row["failed"] for result in results.values() if result.row["failed"]]
     if len(failures) == len(works):
         raise InputError(
             message(expected="at least one checkpoint that can be measured", got=failures[0], do="mend the series")
         )
     return run
+
+
+def check_plan(schemes: Sequence[str], tolerances: Sequence[float], given: Mapping[str, Any]) -> None:
+    """Refuses what a study cannot do, before anything is loaded or written.
+
+    Raises:
+        InputError: no scheme or tolerance, an unknown one, or a sampler setting out of range.
+    """
+    check_tolerances(tolerances)
+    if not schemes:
+        raise InputError(message(expected="at least one scheme", got="none", do="see 'bitsandnats ls compressors'"))
+    for scheme in schemes:
+        compressors.registry.build(scheme)()
+    check_given(dict(given))
 
 
 class _Tracker:
@@ -180,13 +194,34 @@ def _workers(asked: int | None, source: Series, works: Sequence[CheckpointWork])
         return 1
     if asked is not None:
         return min(asked, len(works))
-    dimension = source.load[works[-1].label]().dimension
+    dimension = _loadable(source, [work.label for work in reversed(works)]).dimension
     return min(os.cpu_count() or 1, len(works)) if dimension <= _SMALL_MODEL else 1
 
 
-def _calibrated(run: Run, source: Series, given: dict[str, Any], progress: Progress) -> Settings:
+def _probed(source: Series) -> list[Task]:
+    """The first, the middle and the last checkpoint, or the one after (before the last) where one cannot be loaded."""
     labels = list(source.load)
-    probed = [source.load[labels[i]]() for i in sorted({0, len(labels) // 2, len(labels) - 1})]
+    middle = len(labels) // 2
+    orders = [labels, labels[middle:] + labels[:middle], labels[::-1]]
+    return [_loadable(source, order) for order in orders[: len(labels)]]
+
+
+def _loadable(source: Series, labels: Sequence[str]) -> Task:
+    """The first checkpoint that can be loaded; the others are marked when their turn comes.
+
+    Raises:
+        BitsAndNatsError: none can; what is wrong with the first.
+    """
+    errors: list[BitsAndNatsError] = []
+    for label in labels:
+        try:
+            return source.load[label]()
+        except BitsAndNatsError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _calibrated(run: Run, labels: list[str], probed: list[Task], given: dict[str, Any], progress: Progress) -> Settings:
     key = content_key(probed[-1], {"calibrate": given, "labels": labels})
     stored = run.finished("_series", "settings", key)
     if stored is not None:

@@ -20,7 +20,8 @@ from bitsandnats.task import Task
 
 RULE = (
     "Checkpoints used in fits, stated beforehand: step ≥ 1, critical level found and above the scheme's floor, "
-    "LLC sampled right (verdict not 'not usable')."
+    "LLC sampled right (verdict not 'not usable'). Main tolerance: of those with at least four such checkpoints, the one "
+    "nearest to 0.5 nat."
 )
 _FEWEST_POINTS = 4
 _PREDICTORS = ("llc", "noise_only", "loss", "log_step")
@@ -70,8 +71,9 @@ def study_summary(
     fits = [
         fit for scheme in head["schemes"] for tolerance in head["tolerances"] for fit in _fits(rows, scheme, tolerance)
     ]
-    main = min(head["tolerances"], key=lambda t: abs(t - 0.5))
     first = [f for f in fits if f["scheme"] == head["schemes"][0]]
+    fitted = {f["tolerance"] for f in first} or set(head["tolerances"])
+    main = min(fitted, key=lambda t: (abs(t - 0.5), t))
     subset = "rule" if any(f["subset"] == "rule" for f in first) else "all"
     said = findings([f for f in first if f["subset"] == subset], main)
     if subset == "all" and first:
@@ -157,17 +159,19 @@ def _point(row: dict[str, Any], scheme: str, tolerance: float, subset: str) -> d
 
 
 def _verdict(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    states = [row["llc"]["verdict"]["status"] if row["llc"] else None for row in rows]
-    done = [s for s in states if s is not None]
-    counts = {s: done.count(s) for s in (USABLE, CAUTION, NOT_USABLE)}
-    if not done or counts[NOT_USABLE] == len(done):
-        status = NOT_USABLE
-    else:
-        status = USABLE if counts[USABLE] == len(done) else CAUTION
-    said = ", ".join(f"{n} {s}" for s, n in counts.items() if n)
-    failed = len(rows) - len(done)
-    text = f"{status}: of {len(rows)} checkpoints {said or 'none measured'}" + (f", {failed} failed" if failed else "")
-    return {"status": status, "text": text + "."}
+    """The verdict on a study as a whole, from those on its checkpoints."""
+    states = [row["llc"]["verdict"]["status"] for row in rows if row["llc"]]
+    if not states or all(s == NOT_USABLE for s in states):
+        return {"status": NOT_USABLE, "text": f"{NOT_USABLE}: no checkpoint was sampled right; see the reasons."}
+    if all(s == USABLE for s in states) and len(states) == len(rows):
+        return {"status": USABLE, "text": f"{USABLE}: every estimate was sampled right and may be read as λ."}
+    wrong = states.count(NOT_USABLE) + len(rows) - len(states)
+    said = []
+    if CAUTION in states:
+        said.append("λ̂ compares along this series, at equal nβ, γ and unit; it may not be read as λ everywhere")
+    if wrong:
+        said.append(f"{wrong} of {len(rows)} checkpoints were not sampled right and stay out of the fits")
+    return {"status": CAUTION, "text": f"{CAUTION}: {'; '.join(said)}."}
 
 
 def _version(package: str) -> str | None:

@@ -181,7 +181,9 @@ def chosen_fits(summary: dict[str, Any]) -> list[Row]:
 
 
 def main_tolerance(summary: dict[str, Any]) -> float | None:
-    """The tolerance (nats a unit) that figures show: 0.5 where it was measured, else the middle one."""
+    """The tolerance (nats a unit) that figures show: the run's own choice, else 0.5, else the middle one."""
+    if finite(summary.get("main_tolerance")):
+        return float(summary["main_tolerance"])
     tolerances = sorted(summary.get("tolerances") or [])
     if not tolerances:
         return None
@@ -190,7 +192,7 @@ def main_tolerance(summary: dict[str, Any]) -> float | None:
 
 _LLC_KEYS = (
     *("llc", "se", "rhat", "ess", "excess", "chance_share", "discretisation_share", "noise_only", "noise_only_se"),
-    *("noise_share", "drift_share", "top_curvature", "seconds"),
+    *("noise_share", "drift_share", "slope_part", "slope_part_se", "top_curvature", "seconds"),
 )
 _CRITICAL_KEYS = (
     *("tolerance", "level", "crossing", "bits", "bits_per_parameter", "excess_loss", "excess_loss_se"),

@@ -1,8 +1,7 @@
-"""The run folder: layout, atomic units, content keys, completion."""
+"""The run folder: its layout, its units, and whose settings it belongs to."""
 
+import errno
 import hashlib
-import json
-import math
 import os
 import shutil
 import tomllib
@@ -11,79 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import xarray as xr
-from torch import Tensor
 
-from bitsandnats import _tree
-from bitsandnats._rng import generator
-from bitsandnats._tree import tensors
 from bitsandnats._version import __version__
 from bitsandnats.errors import StoreError, message
 from bitsandnats.settings import to_toml
-from bitsandnats.task import Task
-
-_PROBE_ITEMS = 4
-_RELATIVE_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class ContentKey:
-    """What a result depends on.
-
-    Attributes:
-        digest: hash of parameters, data, options, seed and version.
-        behaviour: losses of a few fixed items at w* and at one fixed perturbation: the loss function by what it does,
-            since closures do not hash. Compared within a relative 1e-3.
-    """
-
-    digest: str
-    behaviour: tuple[float, ...]
-
-    def matches(self, digest: str, behaviour: list[float]) -> bool:
-        """Whether a stored result belongs to this key."""
-        return (
-            digest == self.digest
-            and len(behaviour) == len(self.behaviour)
-            and all(
-                math.isclose(a, b, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-9)
-                for a, b in zip(behaviour, self.behaviour, strict=True)
-            )
-        )
-
-
-def content_key(task: Task, options: dict[str, Any]) -> ContentKey:
-    """The key of a measurement of `task` under `options` (plain values, the seed among them)."""
-    digest = hashlib.sha256()
-    for group in (task.center, task.fixed):
-        for name in sorted(group):
-            _feed(digest, name, group[name])
-    blocks = max(1, (1 << 22) // max(1, sum(t[0].numel() for t in tensors(task.batch(torch.arange(1))))))
-    for block in task.blocks(blocks):
-        for i, tensor in enumerate(tensors(block)):
-            _feed(digest, f"data{i}", tensor)
-    meta = {"unit": task.unit, "mean_weight": task.mean_weight, "version": __version__, "notes": task.notes}
-    digest.update(json.dumps({**meta, "options": options}, sort_keys=True, default=str).encode())
-    return ContentKey(digest.hexdigest(), _behaviour(task))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain values atomically; numbers that JSON does not have become null."""
-    write_text(path, json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically: the old one or the new one, never half.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from None
+from bitsandnats.store.files import content, damaged, read_json, unwritable, write_json, write_text
+from bitsandnats.store.keys import ContentKey
 
 
 @dataclass(frozen=True)
@@ -107,10 +40,13 @@ class Run:
                     do="run the study again to finish it",
                 )
             )
+        unit = read_json(folder / "unit.json")
         try:
+            if unit.get("data", "") not in ("", content(folder / "data.zarr")):
+                raise ValueError("data that are not those written")
             return xr.open_datatree(folder / "data.zarr", engine="zarr").load()
         except Exception as error:
-            raise _damaged(folder, error) from None
+            raise damaged(folder, error) from None
 
     def has(self, label: str, measurement: str) -> bool:
         """Whether the unit is finished."""
@@ -122,7 +58,7 @@ class Run:
         Raises:
             StoreError: there is none, or it cannot be read.
         """
-        return _read_json(self.path / "summary.json")
+        return read_json(self.path / "summary.json")
 
     def settings(self) -> dict[str, Any]:
         """What `run.toml` says.
@@ -133,7 +69,7 @@ class Run:
         try:
             return tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise _damaged(self.path / "run.toml", error) from None
+            raise damaged(self.path / "run.toml", error) from None
 
     def unit_folder(self, label: str, measurement: str) -> Path:
         """Where a unit lives."""
@@ -143,18 +79,17 @@ class Run:
         return self.path / "units" / safe / measurement
 
     def finished(self, label: str, measurement: str, key: ContentKey) -> xr.DataTree | None:
-        """The unit's data if it was made with the same content key, else None.
-
-        Raises:
-            StoreError: it is finished but cannot be read.
-        """
+        """The unit's data if it was made with the same content key and is undamaged, else None: to be made again."""
         folder = self.unit_folder(label, measurement)
         if not (folder / "unit.json").is_file():
             return None
-        unit = _read_json(folder / "unit.json")
-        if not key.matches(unit.get("digest", ""), unit.get("behaviour", [])):
+        try:
+            unit = read_json(folder / "unit.json")
+            if not key.matches(unit.get("digest", ""), unit.get("behaviour", [])):
+                return None
+            return self.tree(label, measurement)
+        except StoreError:
             return None
-        return self.tree(label, measurement)
 
     def finish(self, label: str, measurement: str, key: ContentKey, tree: xr.DataTree) -> None:
         """Stores a unit: complete, or not there at all.
@@ -168,12 +103,14 @@ class Run:
             temporary.mkdir(parents=True)
             tree.to_zarr(temporary / "data.zarr", mode="w", consolidated=True, zarr_format=2)
             unit = {"digest": key.digest, "behaviour": list(key.behaviour), "label": label, "version": __version__}
-            write_json(temporary / "unit.json", unit)
+            write_json(temporary / "unit.json", {**unit, "data": content(temporary / "data.zarr")})
             if final.exists():
                 shutil.rmtree(final)
             os.replace(temporary, final)
+            for stale in final.parent.glob(f".{measurement}.*"):  # of a process that was killed while writing
+                shutil.rmtree(stale, ignore_errors=True)
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -209,17 +146,35 @@ def create_run(path: str | Path, settings: dict[str, Any], *, provenance: dict[s
     Raises:
         StoreError: it cannot be written, is damaged, holds other things, or belongs to other settings.
     """
+    check_run(path, settings)
+    folder = Path(path)
+    settings = tomllib.loads(to_toml(settings))
+    write_text(folder / "run.toml", to_toml({"settings": settings, "provenance": provenance}))
+    return Run(folder)
+
+
+def check_run(path: str | Path, settings: dict[str, Any] | None) -> None:
+    """Refuses a folder that `create_run` would refuse; makes it where it is missing, writes nothing into it.
+
+    Args:
+        path: the folder.
+        settings: as for `create_run`; None = not known yet, only the folder is looked at.
+
+    Raises:
+        StoreError: it cannot be written, is damaged, holds other things, or belongs to other settings.
+    """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         existing = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission to write there")
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
     run = Run(folder)
-    settings = tomllib.loads(to_toml(settings))
     if (folder / "run.toml").is_file():
         stored = run.settings().get("settings", {})
-        differences = _differences(stored, settings)
+        differences = [] if settings is None else _differences(stored, tomllib.loads(to_toml(settings)))
         if differences:
             raise StoreError(
                 message(
@@ -236,8 +191,6 @@ def create_run(path: str | Path, settings: dict[str, Any], *, provenance: dict[s
                 do="choose another --out, or remove the folder",
             )
         )
-    write_text(folder / "run.toml", to_toml({"settings": settings, "provenance": provenance}))
-    return run
 
 
 def _differences(stored: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
@@ -249,58 +202,3 @@ def _differences(stored: dict[str, Any], asked: dict[str, Any], prefix: str = ""
         elif a != b:
             found.append(f"{prefix}{name} = {b!r} where the folder has {a!r}")
     return found
-
-
-def _behaviour(task: Task) -> tuple[float, ...]:
-    """Losses of a few items at w* and at w* + a fixed perturbation of a hundredth of the weights' scale."""
-    batch = task.batch(torch.arange(min(_PROBE_ITEMS, len(task.data))))
-    scale = (sum(float(w.double().square().sum()) for w in task.center.values()) / task.dimension) ** 0.5
-    nudge = _tree.gaussian(task.center, generator(0, 0, "probe", task.device))
-    moved = _tree.axpy(0.01 * max(scale, 1e-6), nudge, task.center)
-    with torch.no_grad():
-        losses = [task.item_losses(params, batch) for params in (task.center, moved)]
-    return tuple(float(v) for v in torch.cat(losses))
-
-
-def _feed(digest: "hashlib._Hash", name: str, tensor: Tensor) -> None:
-    digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "item"):
-        return _plain(value.item())
-    return value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> StoreError:
-    return StoreError(
-        message(
-            expected=f"a readable {path}",
-            got=f"{type(error).__name__}",
-            do="remove it and run again; finished units beside it are kept",
-        )
-    )
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        message(
-            expected=f"a folder that can be written at {path}",
-            got=error.strerror or type(error).__name__,
-            do="choose another --out",
-        )
-    )

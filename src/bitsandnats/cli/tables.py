@@ -1,0 +1,170 @@
+"""Results as tables that fit the terminal: columns are left out before words are wrapped."""
+
+import importlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bitsandnats.cli import console
+
+_STYLES = {"usable": "green", "usable with caution": "yellow", "not usable": "red", "failed": "red"}
+_SHORT = {"usable with caution": "caution"}
+_DISPENSABLE = ("ESS", "R̂", "noise only", "loss")
+_REASONS_SHOWN = 3
+
+
+def show_run(run: Any, page: Any, as_json: bool) -> None:
+    """The result of a study, and where its report is."""
+    if as_json:
+        console.show_json(run.summary())
+        return
+    show_study(run.summary(), console.output())
+    console.show_page(page)
+
+
+def show_study(summary: dict[str, Any], out: Console) -> None:
+    """The table of a study, why estimates are not usable, its findings and its verdict."""
+    out.print(f"{summary['title']}: n_q* at ΔL = {summary['main_tolerance']:g} nats a token", highlight=False)
+    table = _study_table(summary, ())
+    for count in range(1, len(_DISPENSABLE) + 1):
+        if out.measure(table).maximum <= out.width:
+            break
+        table = _study_table(summary, _DISPENSABLE[:count])
+    out.print(table)
+    for said in _remarks(summary["checkpoints"]):
+        _item(said, out)
+    for finding in summary["findings"]:
+        _item(finding, out)
+    _verdict(summary["verdict"]["text"], summary["verdict"]["status"], out)
+
+
+def show_llc(estimate: Any, settings: Any) -> None:
+    """One estimate, the settings behind it, and why they were chosen."""
+    out = console.output()
+    _verdict(str(estimate), estimate.verdict.status, out)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    table.add_column("why")
+    for name, value in settings.values().items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        table.add_row(name, Text(shown), Text(settings.reasons.get(name, "")))
+    out.print(table)
+
+
+def show_critical(label: str, points: Sequence[Any]) -> None:
+    """Critical points of one model, a line a tolerance."""
+    out = console.output()
+    out.print(f"{label}: {points[0].scheme}", markup=False, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("tolerance", "n_q*", "crossing", "bits/parameter", "ΔL ± se"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for point in points:
+        cells = [f"{point.tolerance:g}", *("—" for _ in range(4)), "no level meets it"]
+        if point.level is not None:
+            error = point.excess_loss_se
+            cells[1:] = [
+                str(point.level),
+                _number(point.crossing, 1),
+                _number(point.bits_per_parameter, 2),
+                _estimate(point.excess_loss, error, _digits(error)),
+                "floor of the scheme" if point.censored else "" if point.monotone else "ΔL is not monotone",
+            ]
+        table.add_row(*cells)
+    out.print(table, highlight=False)
+
+
+def show_families(families: Sequence[str]) -> None:
+    """The algorithms of each family: how one writes it, then what it is."""
+    out = console.output()
+    for family in families:
+        registry = importlib.import_module(f"bitsandnats.{family}").registry
+        if len(families) > 1:
+            out.print(family, style="bold")
+        for name, entry in registry.entries().items():
+            options = registry.options(name)
+            line = f"{name}({options})" if options else name
+            out.print(Text.assemble((name, "bold"), line[len(name) :]), highlight=False)
+            out.print(Padding(Text(entry.summary), (0, 0, 0, 4)), highlight=False)
+
+
+def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:
+    main, schemes = summary["main_tolerance"], summary["schemes"]
+    measured = [name for name in ("loss", "λ̂ ± se", "noise only", "R̂", "ESS") if name not in left_out]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("checkpoint", no_wrap=True)
+    for name in measured:
+        table.add_column(name, justify="right", no_wrap=True)
+    for scheme in schemes:
+        table.add_column("n_q*" if len(schemes) == 1 else scheme, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in summary["checkpoints"]:
+        llc = row["llc"] or {}
+        status = "failed" if row["failed"] else (llc.get("verdict") or {}).get("status", "")
+        digits = _digits(llc.get("se"))
+        cells = {
+            "loss": _number(row["loss"], 3),
+            "λ̂ ± se": _estimate(llc.get("llc"), llc.get("se"), digits),
+            "noise only": _number(llc.get("noise_only"), digits),
+            "R̂": _number(llc.get("rhat"), 2),
+            "ESS": _number(llc.get("ess"), 0),
+        }
+        critical = (_critical(row["critical"].get(scheme, []), main) for scheme in schemes)
+        verdict = Text(_SHORT.get(status, status), style=_STYLES.get(status, ""))
+        table.add_row(Text(row["label"]), *(cells[name] for name in measured), *critical, verdict)
+    return table
+
+
+def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Why checkpoints failed, all of them; why estimates are not usable, the first few."""
+    failed = [f"{row['label']} failed: {row['failed']}" for row in rows if row["failed"]]
+    refused = [
+        f"{row['label']} is not usable: {_first(row['llc']['verdict']['reasons'])}"
+        for row in rows
+        if row["llc"] and row["llc"]["verdict"]["status"] == "not usable"
+    ]
+    more = len(refused) - _REASONS_SHOWN
+    return failed + refused[:_REASONS_SHOWN] + ([f"{more} more are not usable: see the report"] if more > 0 else [])
+
+
+def _first(reasons: Sequence[str]) -> str:
+    """The first reason, and how many there are beside it."""
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return reasons[0] + more if reasons else "see the report"
+
+
+def _item(said: str, out: Console) -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_row("•", Text(said))
+    out.print(table, highlight=False)
+
+
+def _verdict(said: str, status: str, out: Console) -> None:
+    out.print(said, style=_STYLES[status], markup=False, highlight=False)
+
+
+def _digits(error: float | None) -> int:
+    """Decimals up to the error's second digit."""
+    return min(max(0, 1 - math.floor(math.log10(error))), 6) if error and error > 0 and math.isfinite(error) else 1
+
+
+def _estimate(value: float | None, error: float | None, digits: int) -> str:
+    return "—" if value is None else f"{_number(value, digits)} ± {_number(error, digits)}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _critical(points: Sequence[dict[str, Any]], tolerance: float) -> str:
+    point = next((p for p in points if p["tolerance"] == tolerance), None)
+    if point is None or point["level"] is None:
+        return "—"
+    return f"≤ {point['level']}" if point["censored"] else f"{point['level']} ({point['crossing']:.1f})"

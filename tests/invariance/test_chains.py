@@ -1,0 +1,147 @@
+"""A chain's numbers are a function of (seed, chain), whatever runs beside it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import bitsandnats as bn
+from bitsandnats.run import sample
+from bitsandnats.settings import Settings
+from bitsandnats.target import LocalPosterior
+
+FIELDS = {"nbeta": 200.0, "gamma": 20.0, "step_size": 2e-4, "batch_size": 32, "draws": 25, "burn_in": 5}
+NAMES = ("loss", "baseline", "distance_squared", "virial", "gradient_norm_squared", "likelihood_virial")
+
+
+def traces(task, **fields):
+    tree = sample(task, Settings(**{**FIELDS, **fields}))
+    return {name: tree["draws"].dataset[name].values for name in NAMES}
+
+
+@pytest.mark.parametrize("sampler", ["sgld", "rmsprop_sgld"])
+@pytest.mark.parametrize("start", ["center", "noise"])
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_alone_and_in_a_group(sampler, start, mode, digit_task):
+    """Bit for bit on a CPU."""
+    options = {"sampler": sampler, "start": start, "mode": mode, "baseline": "batch"}
+    options["step_size"] = 2e-4 if sampler == "sgld" else 2e-5
+    four = traces(digit_task, chains=4, **options)
+    for chains in (1, 2):
+        few = traces(digit_task, chains=chains, **options)
+        for name in NAMES:
+            assert np.array_equal(few[name], four[name][:chains]), name
+    assert len({float(v) for v in four["loss"][:, -1]}) == 4  # different chains differ
+
+
+@pytest.mark.parametrize("start", ["center", "noise"])
+def test_full_batch_alone_and_in_a_group(start, wave_task):
+    for mode in ("loop", "vmap"):
+        options = {"start": start, "mode": mode, "batch_size": 300, "step_size": 1e-5}
+        three, one = traces(wave_task, chains=3, **options), traces(wave_task, chains=1, **options)
+        for name in NAMES:
+            assert np.array_equal(one[name], three[name][:1]), (mode, name)
+
+
+def test_loop_and_vmap_agree(wave_task, digit_task):
+    for task, tolerance, step in ((wave_task, 1e-9, 1e-5), (digit_task, 1e-3, 2e-4)):
+        loop = traces(task, chains=3, mode="loop", step_size=step)
+        vmap = traces(task, chains=3, mode="vmap", step_size=step)
+        for name in NAMES:
+            assert np.allclose(loop[name], vmap[name], rtol=tolerance, atol=tolerance), name
+
+
+def test_replay_is_bit_identical(digit_task):
+    first, again = traces(digit_task, chains=2, mode="vmap"), traces(digit_task, chains=2, mode="vmap")
+    assert all(np.array_equal(first[name], again[name]) for name in NAMES)
+    other = traces(digit_task, chains=2, mode="vmap", seed=1)
+    assert not np.array_equal(first["loss"], other["loss"])
+
+
+def test_more_draws_do_not_change_the_first(digit_task):
+    short, long = (traces(digit_task, chains=2, mode="loop", draws=n) for n in (10, 20))
+    assert all(np.array_equal(short[name], long[name][:, :10]) for name in NAMES)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 7, 40, 100])
+def test_micro_batches(micro_batch, wave_task):
+    generator = torch.Generator().manual_seed(0)
+    position = {
+        k: torch.stack([w + 0.1 * torch.randn(w.shape, generator=generator, dtype=w.dtype) for _ in range(2)])
+        for k, w in wave_task.center.items()
+    }
+    for batch in (None, wave_task.batch(torch.arange(80).view(2, 40))):
+        whole = LocalPosterior(wave_task, 10.0, 1.0).evaluate(position, batch)
+        parts = LocalPosterior(wave_task, 10.0, 1.0, micro_batch=micro_batch).evaluate(position, batch)
+        assert torch.allclose(whole.loss, parts.loss, rtol=1e-13)
+        assert torch.allclose(whole.item_losses, parts.item_losses, rtol=1e-12, atol=1e-15)
+        for name, g in whole.gradient.items():
+            assert torch.allclose(g, parts.gradient[name], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_order_in_a_batch(mode, wave_task):
+    position = {k: w[None] * 1.1 for k, w in wave_task.center.items()}
+    target = LocalPosterior(wave_task, 10.0, 1.0, mode)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    a = target.evaluate(position, wave_task.batch(torch.arange(50)[None]))
+    b = target.evaluate(position, wave_task.batch(order[None]))
+    assert torch.allclose(a.loss, b.loss, rtol=1e-13)
+    assert torch.allclose(a.item_losses[:, order], b.item_losses, rtol=1e-12)
+    for name, g in a.gradient.items():
+        assert torch.allclose(g, b.gradient[name], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("baseline", ["all", "batch"])
+def test_a_constant_in_the_loss_changes_nothing(baseline, wave_snapshots, waves):
+    def shifted(by):
+        plain = bn.losses.gaussian(0.1)
+        task = bn.Task.from_module(wave_snapshots["step400"], lambda m, b: plain(m, b) + by, waves)
+        tree = sample(task, Settings(**{**FIELDS, "step_size": 1e-5}, chains=2, mode="loop", baseline=baseline))
+        from bitsandnats.estimators.llc import estimate
+
+        return estimate(tree)
+
+    base, moved = shifted(0.0), shifted(7.25)
+    assert moved.llc == pytest.approx(base.llc, rel=1e-8)
+    assert moved.se == pytest.approx(base.se, rel=1e-8)
+
+
+def test_order_of_parameters(wave_task):
+    """The density does not know the order of the names."""
+    turned = wave_task.at(dict(reversed(wave_task.center.items())))
+    a = LocalPosterior(wave_task, 5.0, 1.0).evaluate({k: 1.1 * w[None] for k, w in wave_task.center.items()}, None)
+    b = LocalPosterior(turned, 5.0, 1.0).evaluate({k: 1.1 * w[None] for k, w in turned.center.items()}, None)
+    assert torch.equal(a.loss, b.loss)
+    assert all(torch.equal(g, b.gradient[name]) for name, g in a.gradient.items())
+    from bitsandnats.curvature import top_curvature
+
+    exact = top_curvature(wave_task, items=300, iterations=200, tolerance=1e-6).value
+    assert top_curvature(turned, items=300, iterations=200, tolerance=1e-6).value == pytest.approx(exact, rel=1e-3)
+    for scheme in ("optimal", "largest"):
+        found = [
+            bn.critical_point(bn.compressors.quantize(scheme), task, tolerance=0.5) for task in (wave_task, turned)
+        ]
+        assert found[0].level == found[1].level
+        assert found[0].excess_loss == pytest.approx(found[1].excess_loss, rel=1e-9)
+
+
+def test_global_random_state_is_left_alone(digit_task):
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    torch.manual_seed(1)
+    first = bn.estimate_llc(digit_task, **SMALL)
+    torch.manual_seed(2)
+    np.random.seed(5)
+    state = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    again = bn.estimate_llc(digit_task, **SMALL)
+    bn.critical_point(bn.compressors.quantize(), digit_task, tolerance=0.5)
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert np.array_equal(np.random.get_state()[1], state[1])
+    assert random.getstate() == state[2]
+    assert first.tree["draws"].dataset["loss"].equals(again.tree["draws"].dataset["loss"])
+    assert torch.get_num_threads() == 1
+    torch.set_rng_state(states[0])
+
+
+SMALL = {"nbeta": 200.0, "gamma": 100.0, "step_size": 1e-4, "batch_size": 32, "chains": 2, "draws": 20, "burn_in": 5}
