@@ -1,6 +1,6 @@
 """A loss of one's own on sequences of different lengths: dictionaries as batches, and padding that counts nothing.
 
-    python examples/your_own_loss.py
+python examples/your_own_loss.py
 """
 
 import torch
@@ -18,8 +18,6 @@ data = {"tokens": (start + stride * position) % 11 * valid.long(), "valid": vali
 
 
 class Model(nn.Module):
-    """The next token from the two before it."""
-
     def __init__(self) -> None:
         super().__init__()
         self.embed, self.hidden, self.out = nn.Embedding(11, 12), nn.Linear(24, 32), nn.Linear(32, 11)
@@ -36,8 +34,7 @@ def loss(model, batch):
 
 
 def weight(batch):
-    """1 where a token is predicted, 0 on padding; the same shape as the losses."""
-    return batch["valid"][:, 2:]
+    return batch["valid"][:, 2:]  # 1 where a token is predicted, 0 on padding; the losses' shape
 
 
 torch.manual_seed(0)

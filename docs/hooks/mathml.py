@@ -7,13 +7,12 @@ import html
 import re
 from typing import Any
 
-_SYMBOLS = {
-    **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ"},
-    **{"lambda": "λ", "rho": "ρ", "sigma": "σ", "chi": "χ", "ell": "ℓ", "Delta": "Δ", "Gamma": "Γ"},
-    **{"leftarrow": "←", "propto": "∝", "sum": "∑", "nabla": "∇", "le": "≤", "ge": "≥", "to": "→", "in": "∈"},
-    **{"lVert": "‖", "rVert": "‖", "{": "{", "}": "}", "cdot": "·", "approx": "≈", "infty": "∞", "pm": "±"},
-    **{"times": "×", "odot": "⊙", "langle": "⟨", "rangle": "⟩", "lceil": "⌈", "rceil": "⌉", "top": "⊤", "ldots": "…"},
-}
+_TABLE = (
+    "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ chi=χ ell=ℓ Delta=Δ Gamma=Γ "
+    "leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ le=≤ ge=≥ approx=≈ pm=± times=× cdot=· odot=⊙ infty=∞ ldots=… "
+    "lVert=‖ rVert=‖ langle=⟨ rangle=⟩ lceil=⌈ rceil=⌉ top=⊤ {={ }=}"
+)
+_SYMBOLS = dict(pair.split("=") for pair in _TABLE.split())
 _WORDS = ("exp", "log", "ln", "min", "max", "round", "clamp")
 _SPACES = {",": 0.17, ";": 0.28, "quad": 1.0, " ": 0.25}
 _LETTERS = frozenset("αβγδεηκλρσχℓΔΓ∞")
@@ -84,12 +83,12 @@ def _command(name: str, tokens: list[str]) -> str:
         return f"<mfrac>{top}{bottom}</mfrac>"
     if name == "sqrt":
         return f"<msqrt>{_atom(tokens)}</msqrt>"
-    if name in ("hat", "bar"):
-        return f'<mover accent="true">{_atom(tokens)}<mo>{"^" if name == "hat" else "‾"}</mo></mover>'
+    if name == "hat":
+        return _atom(tokens).replace("</mi>", "\N{COMBINING CIRCUMFLEX ACCENT}</mi>")
     if name in _SPACES:
         return f'<mspace width="{_SPACES[name]}em"></mspace>'
     if name in _WORDS:
-        return f"<mi>{name}</mi><mspace width=\"0.12em\"></mspace>"
+        return f'<mi>{name}</mi><mspace width="0.12em"></mspace>'
     if name in _SYMBOLS:
         symbol = _SYMBOLS[name]
         fixed = ' stretchy="false"' if symbol in "‖{}⟨⟩⌈⌉" else ""

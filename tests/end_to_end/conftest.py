@@ -1,4 +1,4 @@
-"""A tiny suite trained once, and the command line: called in this process where it can be, as a process where it must."""
+"""A tiny suite trained once, and the command line: called in this process, or as one of its own where it must be."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1"}
 
 
-def process(*words: str | Path, timeout: float = 120, folder: Path | None = None) -> Done:
+def run_process(*words: str | Path, timeout: float = 120, folder: Path | None = None) -> Done:
     """Runs a command as a process of its own."""
     command = [sys.executable, "-m", "bitsandnats", "--threads", "1", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment(), cwd=folder)
@@ -109,7 +109,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def studied(tmp_path_factory: pytest.TempPathFactory, suite: Path) -> Path:
     """A study of the suite by one process."""
     folder = tmp_path_factory.mktemp("studied") / "run"
-    done = process("study", suite, "--out", folder, "--workers", "1", *STUDY)
+    done = run_process("study", suite, "--out", folder, "--workers", "1", *STUDY)
     assert done.code == 0, done.err
     assert done.err == ""
     return folder
@@ -122,6 +122,25 @@ def text_file(tmp_path: Path) -> Path:
     return path
 
 
-def stamps(run: Path) -> dict[str, int]:
+@pytest.fixture
+def study_options() -> list[str]:
+    """Settings of a study that takes seconds."""
+    return list(STUDY)
+
+
+@pytest.fixture
+def llc_options() -> list[str]:
+    """Settings of an estimate that takes a second."""
+    return list(SHORT)
+
+
+@pytest.fixture
+def process() -> Callable[..., Done]:
+    """Runs a command as a process of its own."""
+    return run_process
+
+
+@pytest.fixture
+def stamps() -> Callable[[Path], dict[str, int]]:
     """When each unit of a run was finished."""
-    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in sorted(run.glob("units/*/*/unit.json"))}
+    return lambda run: {str(p.relative_to(run)): p.stat().st_mtime_ns for p in sorted(run.glob("units/*/*/unit.json"))}

@@ -255,7 +255,7 @@ def test_burn_in_is_not_averaged():
     assert np.array_equal(later["draws"].dataset["loss"].values, cold["draws"].dataset["loss"].values[:, 100:])
 
 
-SEED = 3  # of a run whose boldest chain is bold after burn-in
+SEED = 0  # of a run whose boldest chain is bold after burn-in
 
 
 class Trap(nn.Module):

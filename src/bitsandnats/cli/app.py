@@ -24,10 +24,11 @@ app = typer.Typer(
 )
 
 
-def _version(show: bool) -> None:
+def _version(show: bool) -> bool:
     if show:
         typer.echo(f"bitsandnats {__version__}")
         raise typer.Exit
+    return show
 
 
 @app.callback()

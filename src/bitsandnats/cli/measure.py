@@ -58,7 +58,7 @@ def llc(
     label, command = options.label(model), console.command_line()
     page = None
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
-        job.at("model", 0, "loading the model")
+        job.at("model", 0.0, "loading the model")
         task = options.load_task(model, text, context, fold, device, unit)
         if out is not None:
             check_run(out, None)
@@ -110,7 +110,7 @@ def compress(
     label, command = options.label(model), console.command_line()
     page = None
     with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job:
-        job.at("model", 0, "loading the model")
+        job.at("model", 0.0, "loading the model")
         task = options.load_task(model, text, context, fold, device, unit)
         if out is not None:
             check_run(out, single.compress_options(compressor.scheme, tolerances, seed, label))

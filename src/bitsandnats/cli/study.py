@@ -70,7 +70,7 @@ def study(
     keep = None if at_most is None else lambda found: hf.choose(found, at_most)
     options.checked_device(device)
     with console.job({"study": 0.95, "report": 0.05}) as job:
-        job.at("study", 0, "reading text")
+        job.at("study", 0.0, "reading text")
         source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, device=device)
         run = run_study(
             source,

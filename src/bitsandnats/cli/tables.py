@@ -63,19 +63,18 @@ def show_critical(label: str, points: Sequence[Any]) -> None:
     out = console.output()
     out.print(f"{label}: {points[0].scheme}", markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("tolerance", "n_q*", "crossing", "bits/parameter", "ΔL ± se"):
+    for name in ("tolerance", "n_q*", "bits/parameter", "ΔL ± se"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for point in points:
-        cells = [f"{point.tolerance:g}", *("—" for _ in range(4)), "no level meets it"]
+        cells = [f"{point.tolerance:g}", *("—" for _ in range(3)), "no level meets it"]
         if point.level is not None:
             error = point.excess_loss_se
             cells[1:] = [
                 str(point.level),
-                _number(point.crossing, 1),
                 _number(point.bits_per_parameter, 2),
                 _estimate(point.excess_loss, error, _digits(error)),
-                "floor of the scheme" if point.censored else "" if point.monotone else "ΔL is not monotone",
+                "the scheme's floor" if point.censored else "" if point.monotone else "ΔL is not monotone",
             ]
         table.add_row(*cells)
     out.print(table, highlight=False)

@@ -45,7 +45,7 @@ def train(
         seed=seed,
     )
     with console.job({"text": 0.05, "training": 0.95}) as job:
-        job.at("text", 0, "reading text")
+        job.at("text", 0.0, "reading text")
         corpus = embedded_corpus() if text is None else split_documents(hf.read_documents(list(text)))
 
         def progress(stage: str, done: int, total: int) -> None:

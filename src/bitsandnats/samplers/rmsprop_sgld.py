@@ -4,7 +4,7 @@ import torch
 
 from bitsandnats._types import Batch, Params
 from bitsandnats.errors import InputError, message
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, fill_noise, scratch, statistics
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like
 from bitsandnats.target import LocalPosterior
 
 
@@ -47,29 +47,25 @@ def rmsprop_sgld(
 
     def init(rng: Rng, position: Params) -> State:
         start = torch.zeros_like if initial == "zero" else torch.ones_like
-        return State(position, {name: start(w) for name, w in position.items()}, 0, scratch(position))
+        return State(position, {name: start(w) for name, w in position.items()}, 0)
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
-        evaluation = target.evaluate(state.position, batch)
-        sums = statistics(target, state.position)
+        walk = Walk(target, target.evaluate(state.position, batch), [])
         adapting = adapt_steps is None or state.step < adapt_steps
         updates = state.step + 1 if adapting else adapt_steps or 0
         correction = 1 - decay**updates if initial == "one" and updates > 0 else 1.0
-        largest, total = torch.zeros_like(sums.sums[0]), torch.zeros_like(sums.sums[0])
-        for name, w in state.position.items():
-            g, v = evaluation.gradient[name], state.memory[name]
-            d, noise = state.scratch.like(w)
-            torch.sub(w, target.task.center[name], out=d)
-            sums.add(name, d, g)
+        largest, total = walk.evaluation.loss.new_zeros(2, len(walk.evaluation.loss), dtype=torch.float64)
+        for w, d, g, v in walk.pieces(state):
+            assert v is not None
             if adapting:
                 v.mul_(decay).addcmul_(g, g, value=1 - decay)
             a = (v / correction).sqrt_().add_(delta).reciprocal_()
+            largest = torch.maximum(largest, a.amax(1).double())
+            total = total + a.sum(1, dtype=torch.float64)
             w.addcmul_(a, d.mul_(target.gamma).add_(g, alpha=target.nbeta), value=-step_size / 2)
-            largest = torch.maximum(largest, a.flatten(1).amax(1).double())
-            total += a.flatten(1).sum(1, dtype=torch.float64)
-            w.addcmul_(fill_noise(rng, noise), a.mul_(step_size).sqrt_())
-        info = sums.info(evaluation)
+            w.addcmul_(noise_like(rng, w), a.mul_(step_size).sqrt_())
+        info = walk.info()
         used = {"preconditioner_max": largest, "preconditioner_mean": total / target.task.dimension}
         return state._replace(step=state.step + 1), info._replace(statistics={**info.statistics, **used})
 

@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, fill_noise, scratch, statistics
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like
 from bitsandnats.target import LocalPosterior
 
 
@@ -19,20 +19,15 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     """
 
     def init(rng: Rng, position: Params) -> State:
-        return State(position, {}, 0, scratch(position))
+        return State(position, {}, 0)
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
-        evaluation = target.evaluate(state.position, batch)
-        sums = statistics(target, state.position)
-        for name, w in state.position.items():
-            d, noise = state.scratch.like(w)
-            g = evaluation.gradient[name]
-            torch.sub(w, target.task.center[name], out=d)
-            sums.add(name, d, g)
+        walk = Walk(target, target.evaluate(state.position, batch), [])
+        for w, d, g, _ in walk.pieces(state):
             w.add_(g, alpha=-step_size * target.nbeta / 2)
             w.add_(d, alpha=-step_size * target.gamma / 2)
-            w.add_(fill_noise(rng, noise), alpha=step_size**0.5)
-        return state._replace(step=state.step + 1), sums.info(evaluation)
+            w.add_(noise_like(rng, w), alpha=step_size**0.5)
+        return state._replace(step=state.step + 1), walk.info()
 
     return Sampler(init, step)

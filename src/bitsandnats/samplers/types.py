@@ -1,6 +1,6 @@
-"""The sampler's interface: State, Info, and the two functions."""
+"""The sampler's interface: State, Info, the two functions, and what their step loops share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,20 +13,7 @@ from bitsandnats.target import Evaluation, LocalPosterior
 Rng = list[torch.Generator]
 """One generator a chain of the group."""
 
-
-class Scratch(NamedTuple):
-    """Two buffers as large as the largest leaf, allocated once: large temporaries cost more than the arithmetic.
-
-    Attributes:
-        first: for displacements. second: for noise.
-    """
-
-    first: Tensor
-    second: Tensor
-
-    def like(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Both buffers in the shape of a leaf; what they hold is left over from the last use."""
-        return self.first[: weights.numel()].view(weights.shape), self.second[: weights.numel()].view(weights.shape)
+_BLOCK = 1 << 16  # weights updated at once: all that a step does to them happens while they are in the cache
 
 
 class State(NamedTuple):
@@ -36,20 +23,19 @@ class State(NamedTuple):
         position: weights, leading chain axis.
         memory: the sampler's own tensors of the same shapes (empty for SGLD).
         step: steps done.
-        scratch: buffers to reuse; no part of the state proper.
     """
 
     position: Params
     memory: Params
     step: int
-    scratch: Scratch
 
 
 class Info(NamedTuple):
     """Describes the *input* state of a step, everything at that one point.
 
     Attributes:
-        item_losses: nats an item. loss: L_B(w), nats a unit.
+        item_losses: nats an item.
+        loss: L_B(w), nats a unit.
         diverged: the loss or the gradient is not finite.
         statistics: numbers a chain, such as `distance_squared` = ‖w−w*‖².
     """
@@ -67,47 +53,63 @@ class Sampler(NamedTuple):
     step: Callable[[Rng, State, Batch | None], tuple[State, Info]]
 
 
-def scratch(position: Params) -> Scratch:
-    """Buffers for the leaves of `position`."""
-    largest = max(position.values(), key=Tensor.numel)
-    return Scratch(largest.new_empty(largest.numel()), largest.new_empty(largest.numel()))
+class Piece(NamedTuple):
+    """A block of one leaf, all chains.
 
-
-def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
-    """Standard normal numbers in `buffer`, each chain's from its own generator."""
-    for own, generator in zip(buffer, rng, strict=True):
-        own.normal_(generator=generator)
-    return buffer
-
-
-class Statistics(NamedTuple):
-    """Inner products of a state, summed leaf by leaf: d·d, d·g, g·g and d·g* of each chain.
-
-    d = w − w*, g = ∇L_B(w), and g* = ∇L(w*) where the target knows it.
+    Attributes:
+        weights: a view of the position: writing to it moves the chains.
+        displacement: w − w*, the step's own to overwrite.
+        gradient: ∇L_B(w).
+        memory: a view of the sampler's memory, where it has one.
     """
 
+    weights: Float[Tensor, "chain block"]
+    displacement: Float[Tensor, "chain block"]
+    gradient: Float[Tensor, "chain block"]
+    memory: Float[Tensor, "chain block"] | None
+
+
+class Walk(NamedTuple):
+    """One pass over all weights, block by block, that sums up the state's statistics on the way."""
+
     target: LocalPosterior
-    sums: Float[Tensor, "four chain"]
+    evaluation: Evaluation
+    sums: list[Tensor]
 
-    def add(self, name: str, displacement: Tensor, gradient: Tensor) -> None:
-        """Adds one leaf's part."""
-        d, g = displacement.flatten(1), gradient.flatten(1)
-        pairs = [(d, d), (d, g), (g, g)]
-        if self.target.slope is not None:
-            pairs.append((d, self.target.slope[name].flatten().expand_as(d)))
-        for row, (left, right) in enumerate(pairs):
-            # one long row: a BLAS dot makes no temporary; many short ones: one call for all
-            self.sums[row] += torch.dot(left[0], right[0]) if len(d) == 1 else torch.linalg.vecdot(left, right)
+    def pieces(self, state: State) -> Iterator[Piece]:
+        """Every block of every leaf; d·d, d·g, g·g and d·∇L(w*) of each are taken before it is handed out."""
+        for name, leaf in state.position.items():
+            weights, center = leaf.flatten(1), self.target.task.center[name].flatten()
+            gradient = self.evaluation.gradient[name].flatten(1)
+            memory = state.memory[name].flatten(1) if name in state.memory else None
+            slope = None if self.target.slope is None else self.target.slope[name].flatten()
+            width = max(_BLOCK // len(weights), 1)
+            for start in range(0, weights.shape[1], width):
+                cut = slice(start, start + width)
+                w, g = weights[:, cut], gradient[:, cut]
+                d = w - center[cut]
+                self._add(d, g, None if slope is None else slope[cut])
+                yield Piece(w, d, g, None if memory is None else memory[:, cut])
 
-    def info(self, evaluation: Evaluation) -> Info:
-        """Info of the state that all leaves belong to."""
+    def info(self) -> Info:
+        """Info of the state that was walked over."""
+        loss = self.evaluation.loss
+        sums = torch.stack(self.sums).sum(0, dtype=torch.float64)
         names = ("distance_squared", "displacement_gradient", "gradient_squared", "displacement_slope")
-        known = names if self.target.slope is not None else names[:3]
-        diverged = ~(torch.isfinite(evaluation.loss) & torch.isfinite(self.sums).all(0))
-        return Info(evaluation.item_losses, evaluation.loss, diverged, dict(zip(known, self.sums, strict=False)))
+        diverged = ~(torch.isfinite(loss) & torch.isfinite(sums).all(0))
+        return Info(self.evaluation.item_losses, loss, diverged, dict(zip(names, sums, strict=False)))
+
+    def _add(self, d: Tensor, g: Tensor, slope: Tensor | None) -> None:
+        pairs = [(d, d), (d, g), (g, g)] + ([] if slope is None else [(d, slope.expand_as(d))])
+        if len(d) == 1:  # one long row: a BLAS dot makes no temporary; many short ones: one call for all
+            self.sums.append(torch.stack([torch.dot(left[0], right[0]) for left, right in pairs]).unsqueeze(1))
+        else:
+            self.sums.append(torch.stack([torch.linalg.vecdot(left, right) for left, right in pairs]))
 
 
-def statistics(target: LocalPosterior, position: Params) -> Statistics:
-    """Sums at zero, for the chains of `position`."""
-    first = next(iter(position.values()))
-    return Statistics(target, torch.zeros(4, len(first), dtype=torch.float64, device=first.device))
+def noise_like(rng: Rng, weights: Tensor) -> Tensor:
+    """Standard normal numbers, each chain's from its own generator."""
+    noise = torch.empty_like(weights, memory_format=torch.contiguous_format)
+    for own, generator in zip(noise, rng, strict=True):
+        own.normal_(generator=generator)
+    return noise
