@@ -4,7 +4,7 @@ import torch
 
 from bitsandnats._types import Batch, Params
 from bitsandnats.errors import InputError, message
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -46,8 +46,8 @@ def rmsprop_sgld(
         )
 
     def init(rng: Rng, position: Params) -> State:
-        start = torch.zeros_like if initial == "zero" else torch.ones_like
-        return State(position, {name: start(w) for name, w in position.items()}, 0)
+        fill = torch.zeros_like if initial == "zero" else torch.ones_like
+        return start(target, position, {name: fill(w) for name, w in position.items()})
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:

@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -19,7 +19,7 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     """
 
     def init(rng: Rng, position: Params) -> State:
-        return State(position, {}, 0)
+        return start(target, position, {})
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:

@@ -13,7 +13,26 @@ from bitsandnats.target import Evaluation, LocalPosterior
 Rng = list[torch.Generator]
 """One generator a chain of the group."""
 
-_BLOCK = 1 << 16  # weights updated at once: all that a step does to them happens while they are in the cache
+_BLOCK = 1 << 18  # weights of large leaves that are updated at once, so that they stay in the cache
+_FLAT = (
+    1 << 20
+)  # coordinates of all chains up to which leaves are packed: small nets pay by the call, not by the number
+
+
+class Flat(NamedTuple):
+    """All leaves of a small model side by side.
+
+    Attributes:
+        position: the leaves of the state's position are views of it.
+        memory: likewise, where the sampler has a memory.
+        center: w*.
+        work: rows w − w*, ∇L_B(w) and ∇L(w*) of each chain.
+    """
+
+    position: Float[Tensor, "chain parameter"]
+    memory: Float[Tensor, "chain parameter"] | None
+    center: Float[Tensor, " parameter"]
+    work: Float[Tensor, "chain three parameter"]
 
 
 class State(NamedTuple):
@@ -23,11 +42,49 @@ class State(NamedTuple):
         position: weights, leading chain axis.
         memory: the sampler's own tensors of the same shapes (empty for SGLD).
         step: steps done.
+        flat: the same weights side by side, for small models.
     """
 
     position: Params
     memory: Params
     step: int
+    flat: Flat | None
+
+
+def start(target: LocalPosterior, position: Params, memory: Params) -> State:
+    """The state at step 0; small models are packed into one tensor whose views are the leaves.
+
+    Args:
+        target: the local posterior.
+        position: weights, leading chain axis.
+        memory: the sampler's own tensors of the same shapes, or an empty dict.
+    """
+    first = next(iter(position.values()))
+    total = sum(w.numel() for w in position.values())
+    if total > _FLAT or any(w.dtype != first.dtype for w in position.values()):
+        return State(position, memory, 0, None)
+    packed = _pack(position)
+    packed_memory = _pack(memory) if memory else None
+    work = packed.new_zeros(len(packed), 3, packed.shape[1])
+    if target.slope is not None:
+        work[:, 2] = torch.cat([target.slope[name].flatten() for name in position])
+    center = torch.cat([target.task.center[name].flatten() for name in position])
+    views = _views(packed, position)
+    return State(
+        views,
+        {} if packed_memory is None else _views(packed_memory, position),
+        0,
+        Flat(packed, packed_memory, center, work),
+    )
+
+
+def _pack(leaves: Params) -> Tensor:
+    return torch.cat([w.flatten(1) for w in leaves.values()], dim=1)
+
+
+def _views(packed: Tensor, like: Params) -> Params:
+    parts = packed.split([w[0].numel() for w in like.values()], dim=1)
+    return {name: part.view(w.shape) for part, (name, w) in zip(parts, like.items(), strict=True)}
 
 
 class Info(NamedTuple):
@@ -77,19 +134,31 @@ class Walk(NamedTuple):
     sums: list[Tensor]
 
     def pieces(self, state: State) -> Iterator[Piece]:
-        """Every block of every leaf; d·d, d·g, g·g and d·∇L(w*) of each are taken before it is handed out."""
+        """Every block of weights; d·d, d·g, g·g and d·∇L(w*) of each are taken before it is handed out."""
+        if state.flat is not None:
+            yield self._whole(state.flat, state.position)
+            return
         for name, leaf in state.position.items():
             weights, center = leaf.flatten(1), self.target.task.center[name].flatten()
             gradient = self.evaluation.gradient[name].flatten(1)
             memory = state.memory[name].flatten(1) if name in state.memory else None
             slope = None if self.target.slope is None else self.target.slope[name].flatten()
             width = max(_BLOCK // len(weights), 1)
-            for start in range(0, weights.shape[1], width):
-                cut = slice(start, start + width)
+            for first in range(0, weights.shape[1], width):
+                cut = slice(first, first + width)
                 w, g = weights[:, cut], gradient[:, cut]
                 d = w - center[cut]
                 self._add(d, g, None if slope is None else slope[cut])
                 yield Piece(w, d, g, None if memory is None else memory[:, cut])
+
+    def _whole(self, flat: Flat, leaves: Params) -> Piece:
+        """The one block of a packed model; one batched product gives all four sums."""
+        work = flat.work
+        torch.sub(flat.position, flat.center, out=work[:, 0])
+        torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=work[:, 1])
+        gram = torch.bmm(work[:, :2], work.transpose(1, 2))
+        self.sums.append(torch.stack([gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1], gram[:, 0, 2]]))
+        return Piece(flat.position, work[:, 0], work[:, 1], flat.memory)
 
     def info(self) -> Info:
         """Info of the state that was walked over."""
