@@ -20,8 +20,8 @@ from bitsandnats.task import Task
 
 RULE = (
     "Checkpoints used in fits, stated beforehand: step ≥ 1, critical level found and above the scheme's floor, "
-    "LLC sampled right (verdict not 'not usable'). Main tolerance: of those with at least four such checkpoints, the one "
-    "nearest to 0.5 nat."
+    "LLC sampled right (verdict not 'not usable'). Main tolerance: of those with at least four such checkpoints, "
+    "the one nearest to 0.5 nat."
 )
 _FEWEST_POINTS = 4
 _PREDICTORS = ("llc", "noise_only", "loss", "log_step")
