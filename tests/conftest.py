@@ -1,6 +1,7 @@
 """Shared by all tests: one torch thread, and small trained networks with their snapshots."""
 
 import copy
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ def mlp(*widths: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.S
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Linear(a, b)] + ([nn.Tanh()] if i < len(widths) - 2 else [])
         return nn.Sequential(*layers).to(dtype).eval()
 

@@ -159,11 +159,15 @@ def test_empty(empty, net):
 
 
 def test_lengths_that_differ(net, data):
-    refused(DataError, "same number of items", r"lengths \[399, 400\]", "equal", lambda: task(net, (data[0], data[1][1:])))
+    refused(
+        DataError, "same number of items", r"lengths \[399, 400\]", "equal", lambda: task(net, (data[0], data[1][1:]))
+    )
 
 
 def test_an_iterator(net, data):
-    refused(DataError, "map-style", "generator", r"list\(", lambda: task(net, (pair for pair in zip(*data, strict=True))))
+    refused(
+        DataError, "map-style", "generator", r"list\(", lambda: task(net, (pair for pair in zip(*data, strict=True)))
+    )
     with pytest.raises(DataError, match="expected"):
         task(net, 5)
     with pytest.raises(DataError, match="expected"):
@@ -198,7 +202,7 @@ def test_noisy_start_without_a_pull(digit_task):
 
 
 def test_unknown_sampler(digit_task, tmp_path):
-    options = {k: v for k, v in SMALL.items()}
+    options = dict(SMALL.items())
     refused(InputError, "one of the samplers sgld", "'sgdl'", "did you mean 'sgld'",
             lambda: bn.estimate_llc(digit_task, sampler="sgdl", **options))  # fmt: skip
     refused(InputError, "one of the samplers sgld", "'sgdl'", "did you mean 'sgld'",

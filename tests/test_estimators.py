@@ -76,7 +76,8 @@ def test_drift_by_hand():
 def test_too_little_to_judge(trace):
     known = convergence(trace)
     assert known.mean == pytest.approx(trace.mean())
-    assert math.isnan(known.rhat) and math.isnan(known.se)
+    assert math.isnan(known.rhat)
+    assert math.isnan(known.se)
 
 
 def test_regression_coefficient():
@@ -118,7 +119,8 @@ def test_llc_by_hand():
     assert found.figures["excess"] == pytest.approx(loss.mean() - 1.0)
     assert found.interval == pytest.approx((found.llc - 1.959964 * found.se, found.llc + 1.959964 * found.se))
     assert found.verdict.status == USABLE
-    assert str(found).startswith("λ̂ = ") and "nats  usable" in str(found)
+    assert str(found).startswith("λ̂ = ")
+    assert "nats  usable" in str(found)
     assert as_record(found)["verdict"] == {"status": USABLE, "reasons": []}
 
 
@@ -168,7 +170,8 @@ def test_dead_chains():
     loss = draws()
     loss[[1, 3], 5:] = np.nan
     found = estimate(made(loss, diverged=(1, 3)))
-    assert math.isnan(found.llc) and math.isnan(found.se)
+    assert math.isnan(found.llc)
+    assert math.isnan(found.se)
     assert found.verdict.status == NOT_USABLE
     assert "chain 1, 3 diverged" in str(found.verdict)
 
@@ -276,7 +279,9 @@ def test_where_no_fit_is_possible():
     assert linear_fit(np.ones(5), np.arange(5.0)) is None
     assert linear_fit(np.arange(5.0), np.ones(5)) is None
     three = linear_fit(np.array([1.0, 2, 4]), np.array([1.0, 3, 4]), np.array([1.0, 2, 3]))
-    assert three.points == 3 and three.difference_r2 is None and three.partial is None
+    assert three.points == 3
+    assert three.difference_r2 is None
+    assert three.partial is None
     assert partial_correlation(np.arange(5.0), np.arange(5.0) ** 2, np.ones(5)) is None
 
 
@@ -297,23 +302,31 @@ def rows(**r2):
 
 def test_findings_when_llc_is_best():
     said = findings(rows(llc=0.95, loss=0.7, log_step=0.6, noise_only=0.8), 0.5)
-    assert "0.95" in said[0] and "7 checkpoints" in said[0] and "tolerance 0.5" in said[0]
+    assert "0.95" in said[0]
+    assert "7 checkpoints" in said[0]
+    assert "tolerance 0.5" in said[0]
     assert said[1] == "λ̂ follows it better than loss, log step and the noise-only excess."
     assert said[2] == "Partial correlation of n_q with λ̂ given log step: +0.42."
 
 
 def test_findings_when_another_is_best():
     said = findings(rows(llc=0.95, loss=0.7, log_step=0.6, noise_only=0.97), 0.5)
-    assert said[1].startswith("The noise-only excess") and "λ̂ is not what explains compressibility here" in said[1]
+    assert said[1].startswith("The noise-only excess")
+    assert "λ̂ is not what explains compressibility here" in said[1]
 
 
 def test_findings_when_they_cannot_be_told_apart():
     said = findings(rows(llc=0.95, loss=0.92, log_step=0.6, noise_only=0.91), 0.5)
-    assert "within 0.05" in said[1] and "cannot tell them apart" in said[1]
-    assert "the held-out loss" in said[1] and "noise-only" in said[1] and "log step" not in said[1]
+    assert "within 0.05" in said[1]
+    assert "cannot tell them apart" in said[1]
+    assert "the held-out loss" in said[1]
+    assert "noise-only" in said[1]
+    assert "log step" not in said[1]
 
 
-@pytest.mark.parametrize("table", [[], rows(loss=0.9), rows(llc=0.9), [{**r, "tolerance": 0.1} for r in rows(llc=1.0, loss=0.5)]])
+@pytest.mark.parametrize(
+    "table", [[], rows(loss=0.9), rows(llc=0.9), [{**r, "tolerance": 0.1} for r in rows(llc=1.0, loss=0.5)]]
+)
 def test_findings_without_a_fit(table):
     (said,) = findings(table, 0.5)
     assert said.startswith("Too few checkpoints")

@@ -68,9 +68,7 @@ def test_published():
 # --- TOML
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-scalars = st.one_of(
-    st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), text
-)
+scalars = st.one_of(st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), text)
 tables = st.recursive(
     st.dictionaries(text, st.one_of(scalars, st.lists(scalars, max_size=4)), max_size=4),
     lambda inner: st.dictionaries(text, st.one_of(scalars, inner), max_size=4),

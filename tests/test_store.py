@@ -50,7 +50,8 @@ def test_key_is_stable(parts):
     again = key_of(
         base(copy.deepcopy(module), tuple(t.clone() for t in data), lambda m, b: ((m(b[0]) - b[1]) ** 2).sum(1) / 0.5)
     )
-    assert same(first, again) and same(again, first)
+    assert same(first, again)
+    assert same(again, first)
 
 
 def test_key_changes_with_everything_that_matters(parts):
@@ -159,7 +160,9 @@ def test_an_old_unit_survives_a_failed_replacement(run, tree, wave_task, monkeyp
     key = key_of(wave_task)
     run.finish("step1", "llc", key, tree)
     with monkeypatch.context() as patch:
-        patch.setattr("bitsandnats.store.run.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
+        patch.setattr(
+            "bitsandnats.store.run.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left"))
+        )
         with pytest.raises(StoreError, match="expected a folder that can be written .* got No space left; choose"):
             run.finish("step1", "llc", key, tree)
     assert run.finished("step1", "llc", key)["draws"].dataset.equals(tree["draws"].dataset)
@@ -182,7 +185,9 @@ def test_damaged_units_are_made_again(harm, run, tree, wave_task):
     else:
         chunk.unlink()
     assert run.finished("step1", "llc", key) is None
-    with pytest.raises(StoreError, match="expected a (readable|finished unit) .*; (remove it and run|run the study) again"):
+    with pytest.raises(
+        StoreError, match="expected a (readable|finished unit) .*; (remove it and run|run the study) again"
+    ):
         run.tree("step1", "llc")
     run.finish("step1", "llc", key, tree)
     assert run.finished("step1", "llc", key)["draws"].dataset.equals(tree["draws"].dataset)
@@ -256,7 +261,11 @@ def test_unwritable(tmp_path):
 def test_json_has_no_nan(tmp_path):
     write_json(
         tmp_path / "a.json",
-        {"x": float("nan"), "y": [1.0, float("inf"), np.float64("nan")], "z": {"i": np.int64(3), "t": torch.tensor(2.0)}},
+        {
+            "x": float("nan"),
+            "y": [1.0, float("inf"), np.float64("nan")],
+            "z": {"i": np.int64(3), "t": torch.tensor(2.0)},
+        },
     )
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": None, "y": [1.0, None, None], "z": {"i": 3, "t": 2.0}}
 

@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -16,7 +16,7 @@ def leimkuhler_matthews(target: LocalPosterior, *, step_size: float) -> Sampler:
     """
 
     def init(rng: Rng, position: Params) -> State:
-        return State(position, {name: noise_like(rng, w) for name, w in position.items()}, 0)
+        return start(target, position, {name: noise_like(rng, w) for name, w in position.items()})
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:

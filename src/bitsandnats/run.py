@@ -25,7 +25,7 @@ from bitsandnats.task import Task
 
 _VMAP_LARGEST = 100_000
 _UNPAIRED_BATCHES = 8
-_SLOPE_ITEMS = {"token": 64, "sequence": 64, "sample": 4096}
+_SLOPE_ITEMS = {"token": (32, 16), "sequence": (32, 16), "sample": (2048, 512)}  # in all, a pass
 
 
 class _Baseline(NamedTuple):
@@ -65,11 +65,12 @@ def sample(
     """
     began = time.perf_counter()
     mode: Literal["loop", "vmap"] = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
-    slope = center_gradient(task, items=_SLOPE_ITEMS[task.unit], batch_size=max(settings.batch_size, 32))
+    items, per_pass = _SLOPE_ITEMS[task.unit]
+    slope = center_gradient(task, items=items, batch_size=per_pass)
     target = LocalPosterior(task, settings.nbeta, settings.gamma, mode, slope=slope)
     build = samplers.registry.build(settings.sampler)
     full = "full" in samplers.registry.entry(settings.sampler).tags or settings.batch_size >= len(task.data)
-    baseline = _baseline(task, settings)
+    baseline = _baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
     parts = []
@@ -165,11 +166,13 @@ def _indices(batches: Rng, items: int, size: int) -> Tensor:
     return torch.stack([torch.randint(items, (size,), generator=g) for g in batches])
 
 
-def _baseline(task: Task, settings: Settings) -> _Baseline:
+def _baseline(task: Task, settings: Settings, full: bool) -> _Baseline:
     visits = settings.chains * settings.steps * settings.batch_size
     kind = settings.baseline
     if kind == "auto":
         kind = "all" if len(task.data) <= visits else "batch"
+    if kind == "batch" and full:  # every batch is all of the data
+        kind = "all"
     if kind == "all":
         return _Baseline(task.all_item_losses(task.center, max(settings.batch_size, 32)), True)
     return _Baseline(None, kind == "batch")

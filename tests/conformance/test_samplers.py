@@ -1,5 +1,7 @@
 """What every sampler in the registry must do, a third party's included."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,11 @@ class TestSampler:
             assert torch.equal(info.item_losses, evaluation.item_losses)
             d = torch.cat([(w - wave_task.center[k]).flatten(1) for k, w in before.items()], 1)
             g = torch.cat([evaluation.gradient[k].flatten(1) for k in before], 1)
-            for key, value in (("distance_squared", d * d), ("displacement_gradient", d * g), ("gradient_squared", g * g)):
+            for key, value in (
+                ("distance_squared", d * d),
+                ("displacement_gradient", d * g),
+                ("gradient_squared", g * g),
+            ):
                 assert torch.allclose(info.statistics[key], value.sum(1), rtol=1e-9), key
             assert any(not torch.equal(w, state.position[k]) for k, w in before.items())  # and it moves
 
@@ -111,13 +117,15 @@ def test_randomness_is_seed_and_chain(name, wave_task):
 def test_pure_diffusion(name):
     """No gradient, no pull: each step adds noise of variance εA, each coordinate and step independent."""
     dimension, steps = 30000, 3
-    target, sampler, rng, state, _ = begun(name, toys.quadratic([0.0] * dimension), gamma=0.0, spread=0.0, step_size=0.01)
+    _target, sampler, rng, state, _ = begun(
+        name, toys.quadratic([0.0] * dimension), gamma=0.0, spread=0.0, step_size=0.01
+    )
     places, variances = [state.position["w"].clone()], []
     for _ in range(steps):
         state, info = sampler.step(rng, state, None)
         places.append(state.position["w"].clone())
         variances.append(0.01 * info.statistics.get("preconditioner_mean", torch.ones(CHAINS)).double())
-    moves = [b - a for a, b in zip(places, places[1:], strict=False)]
+    moves = [b - a for a, b in itertools.pairwise(places)]
     for move, variance in zip(moves, variances, strict=True):
         seen = move.square().mean(1) / variance
         assert float((seen - 1).abs().max()) < 4.5 * (2 / dimension) ** 0.5

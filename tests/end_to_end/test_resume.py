@@ -82,12 +82,15 @@ def test_a_damaged_unit_is_named_by_the_report(cli, run):
     assert "step16" in (run / "report.html").read_text()
 
 
-SLOW = ["--chains", "2", "--draws", "150", "--burn-in", "4", "--batch-size", "4", "--gamma", "1000"]
+SLOW = [
+    *("--chains", "2", "--draws", "80", "--burn-in", "4", "--batch-size", "4", "--gamma", "1000"),
+    *("--tolerances", "0.5", "--at-most", "3"),
+]
 
 
 def start(suite, out, workers):
     """A study in a process group of its own, as a terminal starts it."""
-    words = ["--threads", "1", "study", suite, "--out", out, "--workers", workers, "--tolerances", "0.5", *SLOW]
+    words = ["--threads", "1", "study", suite, "--out", out, "--workers", workers, *SLOW]
     return subprocess.Popen(
         [sys.executable, "-m", "bitsandnats", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -131,9 +134,7 @@ def kill_parent(process):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
-@pytest.mark.parametrize(
-    ("workers", "interrupt"), [(1, to_group), (2, to_group), (2, to_parent), (1, kill_parent), (2, kill_parent)]
-)
+@pytest.mark.parametrize(("workers", "interrupt"), [(1, to_group), (2, to_group), (2, kill_parent)])
 def test_an_ended_study_goes_on_where_it_stopped(cli, suite, tmp_path, stamps, workers, interrupt):
     out = tmp_path / "run"
     process = start(suite, out, workers)
@@ -150,20 +151,20 @@ def test_an_ended_study_goes_on_where_it_stopped(cli, suite, tmp_path, stamps, w
         )
     wait_until(lambda: not alive(process.pid), 10)
     kept = stamps(out)
-    assert 1 <= sum("llc" in name for name in kept) < 5
-    done = cli("study", suite, "--out", out, "--workers", "1", "--tolerances", "0.5", *SLOW)
+    assert 1 <= sum("llc" in name for name in kept) < 3
+    done = cli("study", suite, "--out", out, "--workers", "1", *SLOW)
     assert done.code == 0, done.err
     after = stamps(out)
     assert {name: after[name] for name in kept} == kept
-    assert sum("llc" in name for name in after) == 5
-    assert len(json.loads((out / "summary.json").read_text())["checkpoints"]) == 5
+    assert sum("llc" in name for name in after) == 3
+    assert len(json.loads((out / "summary.json").read_text())["checkpoints"]) == 3
 
 
-@pytest.mark.parametrize("moment", [0.3, 1.5, 4.0])
-def test_an_interrupt_at_any_moment_is_one_sentence(suite, tmp_path, moment):
+@pytest.mark.parametrize(("moment", "interrupt"), [(0.5, to_group), (2.0, to_group), (6.0, to_parent)])
+def test_an_interrupt_at_any_moment_is_one_sentence(suite, tmp_path, moment, interrupt):
     process = start(suite, tmp_path / "run", 2)
     time.sleep(moment)
-    to_group(process)
+    interrupt(process)
     _, complaints = process.communicate(timeout=30)
     assert process.returncode == 130, complaints
     assert complaints.startswith("interrupted: ")

@@ -1,5 +1,7 @@
 """Reducers: merging parts in any grouping gives what one uninterrupted fold gives."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def cut(data, draws, parts, every=1):
     """Cut points at multiples of `every`."""
     places = data.draw(st.lists(st.integers(0, len(draws) // every), max_size=parts).map(sorted))
     edges = [0, *(every * p for p in places), len(draws)]
-    return [draws[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [draws[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def merged(reducer, pieces, from_the_right):

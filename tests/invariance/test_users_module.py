@@ -92,7 +92,8 @@ def test_later_changes_of_the_module_mode_do_not_reach_the_task(net, digits):
     assert torch.equal(task.item_losses(task.center, batch), before)
     net(digits["train"][0])  # in training mode this rewrites the module's buffers, not the task's
     assert torch.equal(task.item_losses(task.center, batch), before)
-    assert net.training and net.drop.training
+    assert net.training
+    assert net.drop.training
 
 
 def test_the_center_shares_storage(net, digits):

@@ -165,7 +165,7 @@ def test_an_unlucky_level_above_does_not_move_the_answer(level_task):
 
 
 def test_floor_is_censored(level_task):
-    (found,), _ = run({level: 0.01 for level in range(4, 257, 2)}, [0.5], level_task)
+    (found,), _ = run(dict.fromkeys(range(4, 257, 2), 0.01), [0.5], level_task)
     assert found.level == 4
     assert found.censored
     assert found.crossing == 4.0
@@ -180,7 +180,9 @@ def test_unreachable_tolerance(level_task):
     assert math.isnan(found.bits)
     assert "no level meets ΔL ≤ 0.5" in str(found)
     record = found.as_record()
-    assert record["level"] is None and record["crossing"] is None and record["interval"] == [None, None]
+    assert record["level"] is None
+    assert record["crossing"] is None
+    assert record["interval"] == [None, None]
 
 
 def test_levels_that_break_the_network(level_task):
