@@ -78,7 +78,7 @@ def test_every_public_name_is_there():
         bn.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("first", ["bn.study", "import bitsandnats.calibrate"])
+@pytest.mark.parametrize("first", ["bn.study", "import bitsandnats.calibration"])
 def test_public_functions_win_over_modules_of_the_same_name(first):
     """Whatever was imported before."""
     code = f"import bitsandnats as bn\n{first}\nassert callable(bn.calibrate), bn.calibrate"

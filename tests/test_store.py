@@ -163,7 +163,7 @@ def test_an_old_unit_survives_a_failed_replacement(run, tree, wave_task, monkeyp
         patch.setattr(
             "bitsandnats.store.run.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
-        with pytest.raises(StoreError, match="expected a folder that can be written .* got No space left; choose"):
+        with pytest.raises(StoreError, match=r"expected a folder that can be written .* got No space left; choose"):
             run.finish("step1", "llc", key, tree)
     assert run.finished("step1", "llc", key)["draws"].dataset.equals(tree["draws"].dataset)
 
@@ -186,7 +186,7 @@ def test_damaged_units_are_made_again(harm, run, tree, wave_task):
         chunk.unlink()
     assert run.finished("step1", "llc", key) is None
     with pytest.raises(
-        StoreError, match="expected a (readable|finished unit) .*; (remove it and run|run the study) again"
+        StoreError, match=r"expected a (readable|finished unit) .*; (remove it and run|run the study) again"
     ):
         run.tree("step1", "llc")
     run.finish("step1", "llc", key, tree)
@@ -206,12 +206,12 @@ def test_labels_stay_apart(run):
 
 
 def test_open_refuses_what_is_no_run(tmp_path):
-    with pytest.raises(StoreError, match="expected a run folder, got no folder .*nowhere; check the path"):
+    with pytest.raises(StoreError, match=r"expected a run folder, got no folder .*nowhere; check the path"):
         open_run(tmp_path / "nowhere")
-    with pytest.raises(StoreError, match="expected a run folder with run.toml in it"):
+    with pytest.raises(StoreError, match=r"expected a run folder with run.toml in it"):
         open_run(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="expected a run folder"):
+    with pytest.raises(StoreError, match=r"expected a run folder"):
         open_run(tmp_path / "file")
 
 
@@ -231,21 +231,21 @@ def test_create_again_with_the_same_settings(run):
 )
 def test_other_settings_are_refused_by_name(settings, said, run):
     before = (run.path / "run.toml").read_text()
-    with pytest.raises(StoreError, match=f"expected the settings that .* was made with, got {said}; choose another"):
+    with pytest.raises(StoreError, match=rf"expected the settings that .* was made with, got {said}; choose another"):
         create_run(run.path, settings, provenance={})
     assert (run.path / "run.toml").read_text() == before
 
 
 def test_half_written_run(run):
     (run.path / "run.toml").write_text('[settings]\na = "')
-    with pytest.raises(StoreError, match="expected a readable .*run.toml"):
+    with pytest.raises(StoreError, match=r"expected a readable .*run.toml"):
         create_run(run.path, {"a": 1}, provenance={})
     (run.path / "run.toml").unlink()
     write_json(run.path / "summary.json", {})
     with pytest.raises(StoreError, match=r"expected run.toml in the run folder .* got results without it"):
         create_run(run.path, {"a": 1}, provenance={})
     (run.path / "summary.json").write_text("{")
-    with pytest.raises(StoreError, match="expected a readable .*summary.json"):
+    with pytest.raises(StoreError, match=r"expected a readable .*summary.json"):
         run.summary()
 
 
@@ -253,7 +253,7 @@ def test_unwritable(tmp_path):
     """A path below a regular file: not even the superuser can write there."""
     (tmp_path / "file").write_text("keep me")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(StoreError, match="expected a folder that can be written at .*; choose another --out"):
+        with pytest.raises(StoreError, match=r"expected a folder that can be written at .*; choose another --out"):
             create_run(path, {"a": 1}, provenance={})
     assert (tmp_path / "file").read_text() == "keep me"
 
@@ -273,6 +273,6 @@ def test_json_has_no_nan(tmp_path):
 def test_text_is_written_at_once(tmp_path, monkeypatch):
     write_text(tmp_path / "a", "old")
     monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(StoreError, match="No space left"):
+    with pytest.raises(StoreError, match=r"No space left"):
         write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bitsandnats import compressors as compressors
     from bitsandnats import hf as hf
     from bitsandnats import losses as losses
-    from bitsandnats.calibrate import calibrate as calibrate
+    from bitsandnats.calibration import calibrate as calibrate
     from bitsandnats.critical import CriticalPoint as CriticalPoint
     from bitsandnats.critical import critical_point as critical_point
     from bitsandnats.estimators.llc import LLC as LLC
@@ -34,7 +34,7 @@ _HOMES = {
     "Settings": "bitsandnats.settings",
     "Task": "bitsandnats.task",
     "Verdict": "bitsandnats.estimators.verdict",
-    "calibrate": "bitsandnats.calibrate",
+    "calibrate": "bitsandnats.calibration",
     "critical_point": "bitsandnats.critical",
     "estimate_llc": "bitsandnats.recipes.llc",
     "fold_layer_norm": "bitsandnats.structure",

@@ -27,9 +27,10 @@ class CriticalPoint:
         level: the smallest level within the tolerance (2510.12077, section 4.1); None where even the mildest is not.
         crossing: where the interpolated curve crosses the tolerance (2510.12077, figure 3); `level` where censored.
         bits: description length at `level`, everything included.
-        bits_per_parameter: log₂ of the level, the paper's count.
+        bits_per_parameter: the scheme's own count where it has one (log₂ n_q for quantization), else `bits` over the
+            parameters that were compressed.
         excess_loss: ΔL at `level`, nats a unit; excess_loss_se: its standard error over paired items.
-        interval: 95 % interval of the crossing, from the error of ΔL.
+        interval: 95 % interval of the crossing, from the error of ΔL; NaN where censored.
         censored: the most severe level already meets the tolerance.
         monotone: whether the levels seen have falling ΔL; if not, all lower levels were scanned.
         curve: every level evaluated (dims: level).
@@ -53,7 +54,7 @@ class CriticalPoint:
             return f"{self.scheme}: no level meets ΔL ≤ {self.tolerance:g}"
         floor = ", the floor of the scheme" if self.censored else ""
         return (
-            f"n_q* = {self.level} ({self.bits_per_parameter:.2f} bits/parameter{floor}), "
+            f"{'n_q*' if self.scheme.startswith('quantize') else 'level*'} = {self.level} ({self.bits_per_parameter:.2f} bits/parameter{floor}), "
             f"ΔL = {self.excess_loss:.3f} ± {self.excess_loss_se:.3f}"
         )
 
@@ -96,8 +97,8 @@ def critical_points(
     """Critical levels at several tolerances from one sweep: every level evaluated serves all of them.
 
     The level is doubled until the smallest tolerance is met, then each tolerance is found by bisection; where the
-    levels seen are not monotone, all levels below are scanned, so that the answer is that of an exhaustive scan.
-    Checked in `tests/truth/test_critical.py`.
+    levels seen are not monotone, all levels below are scanned. The answer is that of an exhaustive scan unless ΔL
+    dips below the tolerance between levels that were seen, unseen. Checked in `tests/truth/test_critical.py`.
 
     Raises:
         InputError: no tolerance, or one that is not positive.
@@ -222,7 +223,8 @@ def _point(scheme: str, sweep: _Sweep, curve: xr.Dataset, tolerance: float, leve
         )
     excess, se = sweep.seen[level]
     below = [seen for seen in sorted(sweep.seen) if seen < level]
-    crossing, interval = float(level), (float(level), float(level))
+    bits = _or_nan(sweep.prepared.bits(level))
+    crossing, interval = float(level), (math.nan, math.nan)
     if below:
         lower = below[-1]
         upper_loss, upper_se = sweep.seen[lower]
@@ -236,8 +238,8 @@ def _point(scheme: str, sweep: _Sweep, curve: xr.Dataset, tolerance: float, leve
         tolerance=tolerance,
         level=level,
         crossing=crossing,
-        bits=_or_nan(sweep.prepared.bits(level)),
-        bits_per_parameter=math.log2(level),
+        bits=bits,
+        bits_per_parameter=sweep.prepared.details(level).get("bits_per_parameter", bits / sweep.task.dimension),
         excess_loss=excess,
         excess_loss_se=se,
         interval=interval,

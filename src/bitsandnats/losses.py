@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,9 +21,9 @@ class CrossEntropy:
         """Returns −log p(label) for each sample (and token), in nats."""
         inputs, labels = _pair(batch)
         logits = model(inputs)
-        return nn.functional.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]).float(), labels.reshape(-1), reduction="none"
-        ).view(labels.shape)
+        flat = logits.reshape(-1, logits.shape[-1])
+        flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
+        return nn.functional.cross_entropy(flat, labels.reshape(-1), reduction="none").view(labels.shape)
 
     def chance(self, model: Callable[..., Any], batch: Batch) -> float:
         """Loss of the uniform guess, ln(classes), in nats."""

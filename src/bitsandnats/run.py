@@ -192,14 +192,16 @@ def _baseline_loss(task: Task, baseline: _Baseline, indices: Tensor | None, batc
     return task.mean_loss(torch.stack(losses))
 
 
-def _unpaired_center_loss(task: Task, settings: Settings) -> float:
+def _unpaired_center_loss(task: Task, settings: Settings) -> tuple[float, float]:
+    """L(w*) from a few batches, and its standard error; nats a unit."""
     random = generator(settings.seed, 0, "probe")
     with torch.no_grad():
         losses = [
             task.mean_loss(task.item_losses(task.center, task.batch(i[0])))
             for i in (_indices([random], len(task.data), settings.batch_size) for _ in range(_UNPAIRED_BATCHES))
         ]
-    return float(torch.stack(losses).double().mean())
+    stacked = torch.stack(losses).double()
+    return float(stacked.mean()), float(stacked.std() / len(stacked) ** 0.5)
 
 
 def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Baseline) -> xr.DataTree:
@@ -218,12 +220,13 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
         length = len(range(*columns.indices(settings.steps)))
         return xr.Dataset(cut, coords={"chain": np.arange(settings.chains), "draw": np.arange(length)})
 
+    center_loss_se = 0.0  # paired, it cancels: what is left of it is in the trace
     if baseline.item_losses is not None:
         center_loss = float(task.mean_loss(baseline.item_losses.double()))
     elif baseline.paired:
         center_loss = float(np.nanmean(traces["baseline"]))
     else:
-        center_loss = _unpaired_center_loss(task, settings)
+        center_loss, center_loss_se = _unpaired_center_loss(task, settings)
     observed = {
         f"{name}_{kind}": ((("chain", "draw") if kind == "trace" else ("chain",)), values)
         for name, kinds in parts[0].observed.items()
@@ -243,6 +246,7 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
         {
             **settings.values(),
             "center_loss": center_loss,
+            "center_loss_se": center_loss_se,
             "paired": bool(baseline.paired or baseline.item_losses is not None),
             "unit": task.unit,
             "n": task.n,

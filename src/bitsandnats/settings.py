@@ -7,11 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bitsandnats.errors import InputError, message
 
-PRECISION_FIELDS = frozenset(
-    {"step_size", "batch_size", "chains", "burn_in", "draws", "seed", "start", "mode", "baseline"}
-)
-"""Settings that change how precisely the estimand is known, not the estimand itself."""
-
 
 class Settings(BaseModel):
     """How a local posterior is sampled; one such object serves a whole series.

@@ -92,13 +92,15 @@ class Task:
         )
         losses = _probe(task, buffers)
         unit = _resolve_unit(unit, losses)
-        task = dataclasses.replace(task, unit=unit)
+        units = _mean_tokens(task, losses) if losses.ndim == 2 else 1.0
         chance = getattr(loss, "chance", None)
         probe = task.batch(torch.arange(min(len(task.data), 1024)))
+        guess = None if chance is None else float(chance(_Model(private, {**parameters, **buffers}), probe))
         return dataclasses.replace(
             task,
-            mean_weight=_mean_weight(task, losses),
-            chance_loss=None if chance is None else float(chance(_Model(private, {**parameters, **buffers}), probe)),
+            unit=unit,
+            mean_weight=units if unit == "token" else 1.0,
+            chance_loss=guess if guess is None or unit != "sequence" else guess * units,
         )
 
     @property
@@ -124,7 +126,7 @@ class Task:
         """The same model and loss on other data of the same form; n changes with it."""
         task = dataclasses.replace(self, data=as_data(data))
         probe = task.loss(task.center, task.batch(torch.arange(min(len(task.data), _PROBE_ITEMS))))
-        return dataclasses.replace(task, mean_weight=_mean_weight(task, probe))
+        return dataclasses.replace(task, mean_weight=_mean_tokens(task, probe) if self.unit == "token" else 1.0)
 
     def batch(self, indices: Tensor) -> Batch:
         """The items at `indices`, on the weights' device."""
@@ -279,10 +281,8 @@ def _resolve_unit(unit: Unit | None, losses: Tensor) -> Unit:
     return unit
 
 
-def _mean_weight(task: Task, probe: Tensor) -> float:
-    """Units an item: 1, or the mean number of weighted tokens, from one pass over the data."""
-    if task.unit != "token":
-        return 1.0
+def _mean_tokens(task: Task, probe: Tensor) -> float:
+    """Weighted tokens an item, the mean over the data, from one pass over it where there are weights."""
     if task.weight is None:
         return float(math.prod(probe.shape[1:]))
     rows = max(1, _PASS_TENSOR_NUMBERS // max(1, sum(t[:1].numel() for t in tensors(task.batch(torch.arange(1))))))

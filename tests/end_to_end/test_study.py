@@ -85,7 +85,8 @@ def test_two_workers_draw_what_one_draws(process, studied, suite, tmp_path, stud
         assert set(first) == set(second)
         for name in first:
             np.testing.assert_array_equal(first[name].values, second[name].values)
-    assert without_clocks(two.summary()) == without_clocks(one.summary())
+    for first, second in zip(one.summary()["checkpoints"], two.summary()["checkpoints"], strict=True):
+        assert without_clocks(second) == without_clocks(first)
 
 
 def test_the_table_fits_eighty_columns(cli, studied, suite, monkeypatch, study_options):

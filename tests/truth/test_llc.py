@@ -104,7 +104,7 @@ def test_minimally_singular():
     assert abs(found.llc - 2.5) > 4 * found.se
 
 
-@pytest.mark.parametrize(("gamma", "step_size", "burn_in", "draws"), [(5.0, 2e-3, 400, 2000), (30.0, 1e-3, 150, 1200)])
+@pytest.mark.parametrize(("gamma", "step_size", "burn_in", "draws"), [(5.0, 2e-3, 400, 1600), (30.0, 1e-3, 150, 1200)])
 def test_crossing(gamma, step_size, burn_in, draws):
     found = measured(
         toys.normal_crossing([1, 1]), nbeta=30.0, gamma=gamma, step_size=step_size, chains=128, burn_in=burn_in,
@@ -135,7 +135,7 @@ def test_a_large_pull_erases_the_crossing():
 def test_other_singularities(potential, dimension, nbeta, gamma, step_size):
     exact = exact_llc(potential, dimension, nbeta=nbeta, gamma=gamma)
     task = copies_of(potential, 50, dimension)
-    found = measured(task, nbeta=nbeta, gamma=gamma, step_size=step_size, burn_in=800, draws=2000, start="center")
+    found = measured(task, nbeta=nbeta, gamma=gamma, step_size=step_size, burn_in=600, draws=1500, start="center")
     assert meets(found, 50 * exact), (found.llc / 50, found.se / 50, exact)
 
 

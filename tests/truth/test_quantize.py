@@ -72,12 +72,12 @@ def test_odd_or_small_is_refused(intervals):
 
 @pytest.mark.parametrize("max_abs", [0.0, -1.0, float("nan")])
 def test_empty_range_is_refused(max_abs):
-    with pytest.raises(InputError, match="expected max_abs > 0, got .*; give a positive range"):
+    with pytest.raises(InputError, match=r"expected max_abs > 0, got .*; give a positive range"):
         quantized([1.0], 4, max_abs)
 
 
 def test_unknown_rule_is_refused():
-    with pytest.raises(InputError, match="expected max_abs 'optimal' or 'largest', got 'best'"):
+    with pytest.raises(InputError, match=r"expected max_abs 'optimal' or 'largest', got 'best'"):
         bn.compressors.quantize("best")
 
 

@@ -13,7 +13,7 @@ from bitsandnats.run import sample
 from bitsandnats.settings import Settings
 
 CHAINS = 16
-STEPS = 600
+STEPS = 400
 
 
 @pytest.fixture(scope="module", params=["tanh", "logistic"])

@@ -1,7 +1,12 @@
 """The command line: verbs only, no arithmetic."""
 
+import _thread
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 _KEPT = {
     "demo": "what is finished is kept in the run folder, and the same command goes on from there",
@@ -23,23 +28,47 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     code: object = 130
     try:
-        from bitsandnats.cli.app import app
-        from bitsandnats.errors import BitsAndNatsError
-
-        try:
-            # `standalone_mode` off: the framework's own boxes around errors are not one sentence
-            code = app(sys.argv[1:] or ["--help"], prog_name="bitsandnats", standalone_mode=False)
-        except BitsAndNatsError as error:
-            _say(f"error: {error}")
-            code = 1
-        except Exception as error:
-            code = _usage(error)
+        with _no_interrupt_lost():
+            code = _run()
     except KeyboardInterrupt:
         code = 130
     if code == 130:
         verb = next((word for word in sys.argv[1:] if word in _KEPT), None)
         _say("interrupted" + (f": {_KEPT[verb]}" if verb else ""))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run() -> object:
+    """Runs the command; the exit code, where it is not an interrupt's."""
+    from bitsandnats.cli.app import app
+    from bitsandnats.errors import BitsAndNatsError
+
+    try:
+        # `standalone_mode` off: the framework's own boxes around errors are not one sentence
+        return app(sys.argv[1:] or ["--help"], prog_name="bitsandnats", standalone_mode=False)
+    except BitsAndNatsError as error:
+        _say(f"error: {error}")
+        return 1
+    except Exception as error:
+        return _usage(error)
+
+
+@contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Raises an interrupt again that fell into a callback (there are many while modules are imported)."""
+    before = sys.unraisablehook
+
+    def hook(ignored: Any) -> None:
+        if ignored.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(ignored)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _usage(error: Exception) -> int:

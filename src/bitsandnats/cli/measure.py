@@ -38,7 +38,7 @@ def llc(
     json: options.Json = False,
 ) -> None:
     """The local learning coefficient of one model, with its error bar and its verdict."""
-    from bitsandnats.calibrate import calibrate
+    from bitsandnats.calibration import calibrate
     from bitsandnats.recipes import single
     from bitsandnats.recipes.llc import check_given, estimate_llc
     from bitsandnats.report import write_report

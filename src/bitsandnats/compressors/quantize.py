@@ -13,7 +13,7 @@ from bitsandnats.task import Task
 
 _MOST = 256
 _SCAN_POINTS = 12
-_REFINEMENTS = 4
+_REFINEMENT_ROUNDS = 2
 _RANGE_IN_SD = (1.0, 8.0)
 _SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
 _FLOAT_BITS = 32
@@ -50,6 +50,7 @@ def quantize(max_abs: str = "optimal") -> Quantize:
     Args:
         max_abs: `optimal`: one m for the whole model that minimises the loss at each level, bracketed by 1 to 8 times
             the weights' root mean square (the loss is jagged in m, and the best m lies far below the largest weight);
+            it is searched on evenly spaced items of the data on which ΔL is measured, one number for all weights;
             `largest`: m = max|w|.
 
     Raises:
@@ -118,7 +119,7 @@ class _Quantizer:
         return self.task.dimension * math.log2(level) + _FLOAT_BITS * (1 + fixed)
 
     def details(self, level: int) -> dict[str, float]:
-        return {"max_abs": self._max_abs(level)}
+        return {"max_abs": self._max_abs(level), "bits_per_parameter": math.log2(level)}
 
     def _max_abs(self, level: int) -> float:
         check_intervals(level)
@@ -133,7 +134,7 @@ class _Quantizer:
         if not low < high:
             return self.largest
         seen = {m: self._loss(level, m) for m in _geometric(low, high, _SCAN_POINTS)}
-        for _ in range(_REFINEMENTS // 2):
+        for _ in range(_REFINEMENT_ROUNDS):
             points = sorted(seen)
             best = points.index(min(seen, key=seen.__getitem__))
             for neighbour in (best - 1, best + 1):

@@ -29,7 +29,10 @@ class Prepared(Protocol):
         ...
 
     def details(self, level: int) -> dict[str, float]:
-        """What was chosen at that level, by name (for quantization: `max_abs`)."""
+        """What was chosen at that level, by name (for quantization: `max_abs`); kept with the curve.
+
+        `bits_per_parameter` among them is the scheme's own count of bits.
+        """
         ...
 
 

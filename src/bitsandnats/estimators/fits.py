@@ -10,6 +10,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
+_WORTH_NAMING = 0.3
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -104,7 +106,9 @@ def findings(table: Sequence[dict], tolerance: float) -> list[str]:
     lines = [f"R² of critical n_q at tolerance {tolerance:g} over {rows['llc']['points']} checkpoints: {said}."]
     best, llc = ranked[0], rows["llc"]["r2"]
     rivals = [name for name in ranked if name != "llc" and rows[name]["r2"] >= llc - 0.05]
-    if best != "llc":
+    if rows[best]["r2"] < _WORTH_NAMING:
+        lines.append("None of them follows it.")
+    elif best != "llc":
         lines.append(f"{_capital(names[best])} follows it best: λ̂ is not what explains compressibility here.")
     elif rivals:
         said = " and ".join(names[name] for name in rivals)

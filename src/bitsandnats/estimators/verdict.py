@@ -36,6 +36,7 @@ class Thresholds:
         drift: change along the kept trace as a share of the estimate, where it exceeds three standard errors.
         basin: share of the way from L(w*) to chance at which the draws have left the basin.
         discretisation: predicted excess variance of the stiffest direction.
+        step: bound on the share of λ̂ that finite steps and gradient noise add.
         slope: part of the slope at w* in λ̂, as a share of λ̂, where it exceeds three standard errors.
         noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
     """
@@ -46,6 +47,7 @@ class Thresholds:
     drift: float = 0.15
     basin: float = 0.1
     discretisation: float = 0.1
+    step: float = 0.1
     noise: float = 0.5
     slope: float = 0.25
 
@@ -58,8 +60,8 @@ def judge(measured: Mapping[str, float], *, diverged: tuple[int, ...] = (), limi
 
     Args:
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
-            `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `noise_share`, `slope_part`,
-            `slope_part_se`.
+            `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
+            `slope_part`, `slope_part_se`.
         diverged: chains whose loss stopped being finite.
         limits: where the lines are drawn.
     """
@@ -85,10 +87,17 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         share = at["discretisation_share"]
         said = "the step is unstable" if math.isinf(share) else f"the step inflates the variance by up to {share:.0%}"
         reasons.append(f"{said}: reduce the step size")
+    elif at.get("step_share", 0) > limits.step:
+        reasons.append(
+            f"finite steps and gradient noise may add {at['step_share']:.0%} of λ̂: "
+            "use larger batches or reduce the step size"
+        )
     if at.get("chance_share", 0) > limits.basin:
         reasons.append(
             f"the draws left the basin ({at['chance_share']:.0%} of the way from L(w*) to chance): raise gamma"
         )
+    if "ess" not in at:
+        reasons.append("too few draws, or a loss that never moved: nothing can be said of the error; draw longer")
     if at.get("rhat", 1) > limits.rhat:
         reasons.append(f"the chains disagree (R̂ {at['rhat']:.2f}): draw longer or burn in more")
     if at.get("ess", math.inf) < limits.ess:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
-from bitsandnats.calibrate import calibrate, noise_excess
+from bitsandnats.calibration import calibrate, noise_excess
 from bitsandnats.curvature import top_curvature
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.run import sample
@@ -110,7 +110,7 @@ def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) 
 
 
 def _control_variance(tree: xr.DataTree, settings: Settings) -> float:
-    """Variance of a weight in the same chain at nβ = 0, by its exact law."""
+    """Variance of a weight in the same chain at nβ = 0: exact for SGLD, with the mean of A where A adapts."""
     draws = tree["draws"].dataset
     scale = float(np.nanmean(draws["preconditioner_mean"].values)) if "preconditioner_mean" in draws else 1.0
     return noise_only_variance(

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bitsandnats import compressors
 from bitsandnats._types import Progress, silent
-from bitsandnats.calibrate import calibrate
+from bitsandnats.calibration import calibrate
 from bitsandnats.critical import check_tolerances
 from bitsandnats.errors import BitsAndNatsError, InputError, message
 from bitsandnats.executor import run_here, run_in_processes

@@ -126,10 +126,10 @@ def _schemes(tables: Tables) -> list[str]:
 
 _LLC_CAPTION = {
     False: "λ̂ and its control in nats with 95 % intervals. The control is the excess that pure Gaussian weight noise "
-    "of variance 1/γ gives at the same nβ, with no chain and no gradient. Intervals hold the sampling error only, not "
-    "the dependence on nβ and γ: compare only with estimates at equal nβ, γ, data and unit.",
+    "of the chain's variance at nβ = 0 gives, with no chain and no gradient. Intervals hold the sampling error only, "
+    "not the dependence on nβ and γ: compare only with estimates at equal nβ, γ, data and unit.",
     True: "λ̂ in nats with 95 % intervals, marks by verdict. Dashed, in grey: the excess that pure Gaussian weight "
-    "noise of variance 1/γ gives at the same nβ, with no chain and no gradient. Where the two move together, λ̂ "
+    "noise of the chain's variance at nβ = 0 gives, with no chain and no gradient. Where the two move together, λ̂ "
     "tells little beyond sensitivity to noise. Intervals hold the sampling error only, not the dependence on nβ and γ.",
 }
 

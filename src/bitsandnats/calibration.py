@@ -30,6 +30,7 @@ _FEWEST_PROBE_STEPS = 100
 _MOST_STEPS = 2000
 _FEWEST_DRAWS = 200
 _NOISE_ITEMS = 32
+_WHOLE_DATA = 2048
 
 
 def calibrate(
@@ -232,7 +233,9 @@ def _choose_start_and_length(tasks: list[Task], fields: dict[str, Any], choose: 
 
 
 def _default_batch(task: Task) -> int:
-    return min(len(task.data), 16 if task.unit in ("token", "sequence") else 256)
+    if task.unit in ("token", "sequence"):
+        return min(len(task.data), 16)
+    return len(task.data) if len(task.data) <= _WHOLE_DATA else 512  # all of it: no gradient noise
 
 
 def _probe_items(task: Task) -> int:
