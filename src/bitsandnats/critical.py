@@ -52,9 +52,10 @@ class CriticalPoint:
     def __str__(self) -> str:
         if self.level is None:
             return f"{self.scheme}: no level meets ΔL ≤ {self.tolerance:g}"
+        name = "n_q*" if self.scheme.startswith("quantize") else "level*"
         floor = ", the floor of the scheme" if self.censored else ""
         return (
-            f"{'n_q*' if self.scheme.startswith('quantize') else 'level*'} = {self.level} ({self.bits_per_parameter:.2f} bits/parameter{floor}), "
+            f"{name} = {self.level} ({self.bits_per_parameter:.2f} bits/parameter{floor}), "
             f"ΔL = {self.excess_loss:.3f} ± {self.excess_loss_se:.3f}"
         )
 

@@ -38,7 +38,7 @@ def test_the_bound_accounts_for_the_excess_over_the_exact_answer(
         batch_size=batch_size,
         chains=8,
         burn_in=400,
-        draws=6000,
+        draws=2500,
         mode="vmap",
     )
     found = estimate(sample(task, settings))
