@@ -17,7 +17,20 @@ from bitsandnats.cli import main
 from bitsandnats.hf import TrainOptions, train_suite
 
 STEPS = (0, 4, 8, 16, 24)
-SHORT = ["--chains", "2", "--draws", "8", "--burn-in", "4", "--batch-size", "4", "--gamma", "1000"]
+SHORT = [
+    "--chains",
+    "2",
+    "--draws",
+    "8",
+    "--burn-in",
+    "4",
+    "--batch-size",
+    "4",
+    "--gamma",
+    "1000",
+    "--step-size",
+    "1e-5",
+]
 STUDY = [*SHORT, "--tolerances", "0.1,0.5"]
 
 

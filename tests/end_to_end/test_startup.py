@@ -17,7 +17,7 @@ def run(code):
 
 def test_import_costs_little_beside_torch():
     code = "import time, torch; began = time.perf_counter(); import bitsandnats; print(time.perf_counter() - began)"
-    assert min(float(run(code)[0]) for _ in range(3)) < 0.3
+    assert min(float(run(code)[0]) for _ in range(2)) < 0.3
 
 
 def test_import_takes_neither_torch_nor_anything_else_heavy():

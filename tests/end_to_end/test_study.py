@@ -76,17 +76,23 @@ def test_a_rerun_measures_nothing_and_gives_the_same_numbers(cli, studied, suite
 
 
 def test_two_workers_draw_what_one_draws(process, studied, suite, tmp_path, study_options):
-    done = process("study", suite, "--out", tmp_path / "two", "--workers", "2", *study_options)
+    asked = ["--workers", "2", "--at-most", "2", *study_options]
+    done = process("study", suite, "--out", tmp_path / "two", *asked)
     assert done.code == 0, done.err
     assert done.err == ""
     one, two = open_run(studied), open_run(tmp_path / "two")
-    for label in LABELS:
-        first, second = one.tree(label, "llc")["draws"].dataset, two.tree(label, "llc")["draws"].dataset
+    rows = {row["label"]: row for row in without_clocks(one.summary())["checkpoints"]}
+    assert [row["label"] for row in two.summary()["checkpoints"]] == ["step0", "step24"]
+    for row in without_clocks(two.summary())["checkpoints"]:
+        trees = [run.tree(row["label"], "llc") for run in (one, two)]
+        if trees[0].attrs["mode"] != trees[1].attrs["mode"]:  # chosen by a measurement of time
+            np.testing.assert_allclose(*(tree["draws"].dataset["loss"].values for tree in trees), rtol=1e-4)
+            continue
+        first, second = (tree["draws"].dataset for tree in trees)
         assert set(first) == set(second)
         for name in first:
             np.testing.assert_array_equal(first[name].values, second[name].values)
-    for first, second in zip(one.summary()["checkpoints"], two.summary()["checkpoints"], strict=True):
-        assert without_clocks(second) == without_clocks(first)
+        assert row == rows[row["label"]]
 
 
 def test_the_table_fits_eighty_columns(cli, studied, suite, monkeypatch, study_options):
@@ -126,7 +132,7 @@ def test_the_demo_trains_measures_and_reports(tmp_path):
         layers=1, width=16, heads=2, context=16, vocabulary=300, steps=12, batch_size=8, warmup=4, evaluation_items=8
     )
     short = {"chains": 2, "draws": 8, "burn_in": 4, "batch_size": 4, "gamma": 1000.0}
-    plan = DemoPlan(options, corpus_bytes=40_000, labels=("step4", "step12"), settings=short)
+    plan = DemoPlan(options, corpus_bytes=40_000, labels=("step12",), settings=short)
     told: list[tuple[str, int, int]] = []
     run = demo(
         tmp_path / "demo",
@@ -136,7 +142,7 @@ def test_the_demo_trains_measures_and_reports(tmp_path):
         studying=lambda *event: told.append(event),
     )
     assert write_report(run.path, images=False).is_file()
-    assert [row["label"] for row in run.summary()["checkpoints"]] == ["step4", "step12"]
+    assert [row["label"] for row in run.summary()["checkpoints"]] == ["step12"]
     assert {"train", "checkpoints"} <= {stage for stage, _, _ in told}
     counts = [done for stage, done, _ in told if stage == "checkpoints"]
     assert counts == sorted(counts)

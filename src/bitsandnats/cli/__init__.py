@@ -1,12 +1,14 @@
 """The command line: verbs only, no arithmetic."""
 
 import _thread
+import atexit
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 _KEPT = {
     "demo": "what is finished is kept in the run folder, and the same command goes on from there",
@@ -35,6 +37,7 @@ def main() -> None:
     if code == 130:
         verb = next((word for word in sys.argv[1:] if word in _KEPT), None)
         _say("interrupted" + (f": {_KEPT[verb]}" if verb else ""))
+        _leave(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -51,6 +54,19 @@ def _run() -> object:
         return 1
     except Exception as error:
         return _usage(error)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends an interrupted process with this code.
+
+    The interpreter's own end would be by the signal where the interrupt had passed through `eval`, though it was
+    caught; and a second interrupt would print a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
