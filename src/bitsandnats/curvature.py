@@ -79,7 +79,8 @@ def top_curvature(
     """
     count = min(items, len(task.data))
     batch = task.batch(torch.linspace(0, len(task.data) - 1, count).round().long())
-    vector = _normalised(_tree.gaussian(task.center, generator(seed, 0, "probe", task.device)))
+    random = generator(seed, 0, "probe", task.device)
+    vector = _normalised(_tree.gaussian(task.center, random))
     shift, value, change = 0.0, 0.0, float("inf")
     for done in range(1, iterations + 1):
         image = _tree.axpy(-shift, vector, hessian_vector(task, task.center, batch, vector))
@@ -93,7 +94,8 @@ def top_curvature(
         if change < tolerance:
             if value >= 0 or shift != 0:
                 return TopCurvature(value, change, done)
-            shift, value = value, 0.0
+            # from the converged vector the shifted iteration would not move
+            shift, value, vector = value, 0.0, _normalised(_tree.gaussian(task.center, random))
     return TopCurvature(value, change, iterations)
 
 

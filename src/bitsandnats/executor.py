@@ -1,7 +1,7 @@
 """Where work is done: here, or in processes; one interface for both."""
 
+import atexit
 import multiprocessing
-import multiprocessing.util
 import os
 import queue
 import signal
@@ -110,7 +110,7 @@ def _start(events: Any) -> None:
 def _end(*_: Any) -> None:
     """Ends a worker and gives back what libraries took from the system, or the parent would complain of leaks."""
     _events.cancel_join_thread()
-    multiprocessing.util._exit_function()
+    atexit._run_exitfuncs()
     os._exit(1)
 
 

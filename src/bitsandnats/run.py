@@ -206,13 +206,8 @@ def _unpaired_center_loss(task: Task, settings: Settings) -> tuple[float, float]
 
 def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Baseline) -> xr.DataTree:
     traces = {name: np.concatenate([p.traces[name] for p in parts]) for name in parts[0].traces}
-    weight_part = settings.gamma * traces["distance_squared"]
-    inner = settings.nbeta * traces.pop("displacement_gradient")
-    gradient = settings.nbeta**2 * traces.pop("gradient_squared")
-    traces["likelihood_virial"] = inner
-    traces["slope_part"] = settings.nbeta * traces.pop("displacement_slope")
-    traces["virial"] = inner + weight_part
-    traces["gradient_norm_squared"] = gradient + 2 * settings.gamma * inner + settings.gamma * weight_part
+    with np.errstate(over="ignore", invalid="ignore"):  # a runaway chain is judged by the verdict
+        _add_virial(traces, settings)
     diverged = xr.DataArray(np.concatenate([p.diverged_at for p in parts]), dims="chain")
 
     def group(columns: slice) -> xr.Dataset:
@@ -224,7 +219,7 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
     if baseline.item_losses is not None:
         center_loss = float(task.mean_loss(baseline.item_losses.double()))
     elif baseline.paired:
-        center_loss = float(np.nanmean(traces["baseline"]))
+        center_loss = _finite_mean(traces["baseline"])
     else:
         center_loss, center_loss_se = _unpaired_center_loss(task, settings)
     observed = {
@@ -257,6 +252,22 @@ def _assemble(task: Task, settings: Settings, parts: list[_Part], baseline: _Bas
     if task.chance_loss is not None:
         tree.attrs["chance_loss"] = task.chance_loss
     return tree
+
+
+def _add_virial(traces: dict[str, np.ndarray], settings: Settings) -> None:
+    """Turns the step's inner products into the terms of the virial identity."""
+    pull = settings.gamma * traces["distance_squared"]
+    inner = settings.nbeta * traces.pop("displacement_gradient")
+    gradient = settings.nbeta**2 * traces.pop("gradient_squared")
+    traces["likelihood_virial"] = inner
+    traces["slope_part"] = settings.nbeta * traces.pop("displacement_slope")
+    traces["virial"] = inner + pull
+    traces["gradient_norm_squared"] = gradient + 2 * settings.gamma * inner + settings.gamma * pull
+
+
+def _finite_mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
 
 
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:

@@ -29,10 +29,15 @@ def main() -> None:
     # threads that spin at barriers make torch several times slower as soon as another process wants a core
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     code: object = 130
+    seen: list[int] = []
     try:
-        with _no_interrupt_lost():
+        with _no_interrupt_lost(seen):
             code = _run()
     except KeyboardInterrupt:
+        code = 130
+    except Exception:
+        if not seen:  # an interrupt between two halves of an import can end as any error
+            raise
         code = 130
     if code == 130:
         verb = next((word for word in sys.argv[1:] if word in _KEPT), None)
@@ -70,9 +75,16 @@ def _leave(code: int) -> NoReturn:
 
 
 @contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Raises an interrupt again that fell into a callback (there are many while modules are imported)."""
+def _no_interrupt_lost(seen: list[int]) -> Iterator[None]:
+    """Notes interrupts, and raises one again that fell into a callback (there are many while modules are imported)."""
     before = sys.unraisablehook
+    handler = signal.getsignal(signal.SIGINT)
+    # not where interrupts are ignored (a job in the background), nor in a thread, which cannot
+    here = handler is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+
+    def interrupt(number: int, _frame: Any) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
 
     def hook(ignored: Any) -> None:
         if ignored.exc_type is KeyboardInterrupt:
@@ -81,10 +93,14 @@ def _no_interrupt_lost() -> Iterator[None]:
             before(ignored)
 
     sys.unraisablehook = hook
+    if here:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         sys.unraisablehook = before
+        if here:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _usage(error: Exception) -> int:

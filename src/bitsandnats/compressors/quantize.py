@@ -13,7 +13,7 @@ from bitsandnats.task import Task
 
 _MOST = 256
 _SCAN_POINTS = 12
-_REFINEMENT_ROUNDS = 2
+_REFINEMENT_ROUNDS = 3
 _RANGE_IN_SD = (1.0, 8.0)
 _SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
 _FLOAT_BITS = 32

@@ -43,10 +43,12 @@ def convergence(trace: Float[ndarray, "chain draw"]) -> Convergence:
         return Convergence(mean, float("nan"), float("nan"), float("nan"), 0.0, float("nan"))
     from arviz_stats.base import array_stats
 
+    # one chain is judged as its two halves
+    halves = trace if chains > 1 else np.stack([trace[0, : draws // 2], trace[0, draws // 2 :][: draws // 2]])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # short or constant traces are judged here, not by warnings
         ess = float(np.asarray(array_stats.ess(trace, chain_axis=0, draw_axis=1, method="mean")).item())
-        rhat = float(np.asarray(array_stats.rhat(trace, chain_axis=0, draw_axis=1)).item())
+        rhat = float(np.asarray(array_stats.rhat(halves, chain_axis=0, draw_axis=1)).item())
     ess = min(max(ess, 1.0), float(trace.size)) if math.isfinite(ess) else 1.0
     sd = float(trace.std(ddof=1))
     within = sd / math.sqrt(ess)

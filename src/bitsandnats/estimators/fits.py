@@ -11,6 +11,7 @@ from numpy import ndarray
 from scipy import stats
 
 _WORTH_NAMING = 0.3
+_ROUNDING = 1e-16  # share of variance left that is nothing but rounding
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ def linear_fit(
 def partial_correlation(
     x: Float[ndarray, " checkpoint"], y: Float[ndarray, " checkpoint"], given: Float[ndarray, " checkpoint"]
 ) -> float | None:
-    """Correlation of what a straight line in `given` leaves of `x` and `y`; None for fewer than four points."""
+    """Correlation of what a straight line in `given` leaves of `x` and `y`; None where too little is left."""
     if len(x) < 4 or np.ptp(given) == 0:
         return None
     left = [v - np.polyval(np.polyfit(given, v, 1), given) for v in (x, y)]
-    scale = math.sqrt(float((left[0] ** 2).sum() * (left[1] ** 2).sum()))
-    return float((left[0] * left[1]).sum()) / scale if scale > 0 else None
+    shares = [float((r**2).sum() / ((v - v.mean()) ** 2).sum()) for r, v in zip(left, (x, y), strict=True) if np.ptp(v)]
+    if len(shares) < 2 or min(shares) < _ROUNDING:
+        return None
+    return float((left[0] * left[1]).sum() / math.sqrt((left[0] ** 2).sum() * (left[1] ** 2).sum()))
 
 
 def _difference_r2(x: Float[ndarray, " checkpoint"], y: Float[ndarray, " checkpoint"]) -> float | None:

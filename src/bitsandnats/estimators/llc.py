@@ -113,8 +113,8 @@ def _step_share(tree: xr.DataTree) -> dict[str, float]:
     if "preconditioner_max" not in draws:
         return {"top_curvature": curvature, "discretisation_share": discretisation_share(attrs["step_size"] * kappa)}
     # where A is largest the loss is flattest: the pull alone is certain to be there, the top curvature is not
-    scale = float(np.nanmean(draws["preconditioner_max"].values))
-    mean = float(np.nanmean(draws["preconditioner_mean"].values))
+    scale = float(draws["preconditioner_max"].mean())
+    mean = float(draws["preconditioner_mean"].mean())
     pull = attrs["step_size"] * scale * attrs["gamma"]
     return {
         "top_curvature": curvature,

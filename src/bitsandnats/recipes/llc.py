@@ -34,7 +34,7 @@ def estimate_llc(
     draws: int | None = None,
     burn_in: int | None = None,
     start: Literal["center", "noise"] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> LLC:
     """The local learning coefficient of a task at its center, as a measurement.
@@ -55,7 +55,7 @@ def estimate_llc(
         draws: steps of each chain that count.
         burn_in: steps of each chain before them.
         start: `center` or `noise`.
-        seed: chain c's randomness depends on (seed, c) only.
+        seed: chain c's randomness depends on (seed, c) only; None = that of `settings`, else 0.
         progress: told of the work as it is done.
 
     Returns:
@@ -78,9 +78,9 @@ def estimate_llc(
     }
     if settings is None:
         check_given(options)
-        settings = calibrate(task, given={**options, "seed": seed}, progress=progress)
+        settings = calibrate(task, given={**options, "seed": seed or 0}, progress=progress)
     else:
-        settings = changed(settings, options)
+        settings = changed(settings, {**options, "seed": seed})
     return estimate(measure_llc(task, settings, progress=progress))
 
 
@@ -112,7 +112,7 @@ def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) 
 def _control_variance(tree: xr.DataTree, settings: Settings) -> float:
     """Variance of a weight in the same chain at nβ = 0: exact for SGLD, with the mean of A where A adapts."""
     draws = tree["draws"].dataset
-    scale = float(np.nanmean(draws["preconditioner_mean"].values)) if "preconditioner_mean" in draws else 1.0
+    scale = float(draws["preconditioner_mean"].mean()) if "preconditioner_mean" in draws else 1.0
     return noise_only_variance(
         gamma=settings.gamma,
         step_size=settings.step_size * scale,

@@ -41,7 +41,7 @@ def study(
     context: int | None = None,
     fold: bool | None = None,
     recipe: str = "local",
-    seed: int = 0,
+    seed: int | None = None,
     workers: int | None = 1,
     title: str | None = None,
     command: str | None = None,
@@ -67,7 +67,7 @@ def study(
         fold: fold layer norms into the next linear map (function-preserving) before measuring; None = where the
             architecture is known.
         recipe: `local`, or `2510.12077` for the published sampler settings.
-        seed: of every random choice.
+        seed: of every random choice; None = that of `settings`, else 0.
         workers: processes that share the checkpoints of a folder, one CPU thread each; None = one a core for small
             models; 1 = this process, with its own threads. Scripts need the usual `if __name__ == "__main__":`.
         title: of the report; by default the run folder's name.
@@ -83,6 +83,7 @@ def study(
         StoreError: the run folder cannot be used.
     """
     given = settings.values() if isinstance(settings, Settings) else dict(settings or {})
+    seed = int(given.get("seed") or 0) if seed is None else seed
     check_plan(schemes, tolerances, given)
     fixed = published_settings(recipe, seed)
     source = _series(series, evaluation, text, context, fold)
@@ -100,7 +101,7 @@ def study(
     run = create_run(out, asked, provenance=provenance)
     began = time.perf_counter()
     if fixed is not None:
-        resolved = changed(fixed, given)
+        resolved = changed(fixed, {**given, "seed": seed})
     else:
         resolved = _calibrated(run, list(source.load), probed, {**given, "seed": seed}, progress)
     head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
@@ -222,7 +223,8 @@ def _loadable(source: Series, labels: Sequence[str]) -> Task:
 
 
 def _calibrated(run: Run, labels: list[str], probed: list[Task], given: dict[str, Any], progress: Progress) -> Settings:
-    key = content_key(probed[-1], {"calibrate": given, "labels": labels})
+    others = [content_key(task, {}).digest for task in probed[:-1]]
+    key = content_key(probed[-1], {"calibrate": given, "labels": labels, "others": others})
     stored = run.finished("_series", "settings", key)
     if stored is not None:
         return settings_from(json.loads(stored.attrs["settings"]))

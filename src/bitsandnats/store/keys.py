@@ -63,7 +63,8 @@ def _behaviour(task: Task) -> tuple[float, ...]:
     """Losses of a few items at w* and at w* + a fixed perturbation of a hundredth of the weights' scale."""
     batch = task.batch(torch.arange(min(_PROBE_ITEMS, len(task.data))))
     scale = (sum(float(w.double().square().sum()) for w in task.center.values()) / task.dimension) ** 0.5
-    nudge = _tree.gaussian(task.center, generator(0, 0, "probe", task.device))
+    in_order = {name: task.center[name] for name in sorted(task.center)}
+    nudge = _tree.gaussian(in_order, generator(0, 0, "probe", task.device))
     moved = _tree.axpy(0.01 * max(scale, 1e-6), nudge, task.center)
     with torch.no_grad():
         losses = [task.item_losses(params, batch) for params in (task.center, moved)]
