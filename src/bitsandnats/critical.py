@@ -16,6 +16,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.task import Task
 
 _Z95 = 1.959964
+_ONE_BY_ONE = 30
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class CriticalPoint:
         excess_loss: ΔL at `level`, nats a unit; excess_loss_se: its standard error over paired items.
         interval: 95 % interval of the crossing, from the error of ΔL; NaN where censored.
         censored: the most severe level already meets the tolerance.
-        monotone: whether ΔL falls all along the levels up to this one.
+        monotone: whether ΔL falls all along the levels up to this one and to the next.
         curve: every level evaluated (dims: level).
     """
 
@@ -97,9 +98,11 @@ def critical_points(
 ) -> list[CriticalPoint]:
     """Critical levels at several tolerances from one sweep: every level evaluated serves all of them.
 
-    Levels are taken from the most severe upwards until the smallest tolerance is met: ΔL is not monotone in the level,
-    and a level found by bisection need not be the smallest. Since critical levels are small, it costs little more.
-    Checked against an exhaustive scan in `tests/truth/test_critical.py`.
+    The first 30 levels (for quantization: up to n_q = 62) are taken one by one from the most severe upwards until the
+    smallest tolerance is met: ΔL is not monotone in the level, and one found by bisection need not be the smallest.
+    Only above them is a level found by doubling and bisection, and every level below scanned where those seen do not
+    fall. One level above each answer and the mildest are evaluated as well. Checked against an exhaustive scan in
+    `tests/truth/test_critical.py`.
 
     Raises:
         InputError: no tolerance, or one that is not positive.
@@ -107,10 +110,11 @@ def critical_points(
     check_tolerances(tolerances)
     sweep = _Sweep(task, compressor.prepare(task, seed), progress)
     levels = sweep.prepared.levels
-    for level in levels:
-        if sweep.excess(level) <= min(tolerances):
-            break
     found = {tolerance: _smallest(sweep, tolerance) for tolerance in tolerances}
+    sweep.excess(levels[-1])
+    for level in found.values():
+        if level is not None and level != levels[-1]:
+            sweep.excess(levels[levels.index(level) + 1])
     curve = sweep.curve()
     return [_point(compressor.scheme, sweep, curve, tolerance, found[tolerance]) for tolerance in tolerances]
 
@@ -180,13 +184,33 @@ def _paired(differences: np.ndarray) -> tuple[float, float]:
 
 def _smallest(sweep: _Sweep, tolerance: float) -> int | None:
     """The smallest level with ΔL ≤ tolerance, or None."""
-    return next((level for level in sorted(sweep.seen) if sweep.seen[level][0] <= tolerance), None)
+    levels = sweep.prepared.levels
+    first = next((level for level in levels[:_ONE_BY_ONE] if sweep.excess(level) <= tolerance), None)
+    if first is not None or len(levels) <= _ONE_BY_ONE:
+        return first
+    low, high = _ONE_BY_ONE - 1, _ONE_BY_ONE - 1
+    while sweep.excess(levels[high]) > tolerance:
+        if high == len(levels) - 1:
+            return None
+        low, high = high, min(2 * high, len(levels) - 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if sweep.excess(levels[middle]) <= tolerance else (middle, high)
+    if not _falls(sweep, levels[high]):
+        return next(level for level in levels if sweep.excess(level) <= tolerance)
+    return levels[high]
 
 
-def _monotone(sweep: _Sweep, up_to: int) -> bool:
+def _falls(sweep: _Sweep, up_to: int) -> bool:
     """Whether ΔL falls all along the levels seen up to one."""
     losses = [sweep.seen[level][0] for level in sorted(sweep.seen) if level <= up_to]
     return all(milder <= severer for severer, milder in itertools.pairwise(losses))
+
+
+def _monotone(sweep: _Sweep, level: int) -> bool:
+    """Whether ΔL falls up to a level and on to the next one."""
+    levels = sweep.prepared.levels
+    return _falls(sweep, levels[min(levels.index(level) + 1, len(levels) - 1)])
 
 
 def _point(scheme: str, sweep: _Sweep, curve: xr.Dataset, tolerance: float, level: int | None) -> CriticalPoint:
