@@ -46,6 +46,51 @@ def center_gradient(task: Task, *, items: int, batch_size: int) -> Params:
     return gradient
 
 
+@dataclass(frozen=True)
+class GradientNoise:
+    """Scatter of minibatch gradients at w*.
+
+    Attributes:
+        trace: tr Cov(g_B), squared nats a unit per squared unit of weight.
+        curvature: ξᵀHξ/ξᵀξ for that scatter ξ: how stiff the directions are that it points to; nats a unit per squared
+            unit of weight.
+    """
+
+    trace: float
+    curvature: float
+
+
+def gradient_noise(task: Task, *, batch_size: int, batches: int = 4, items: int = 8, seed: int = 0) -> GradientNoise:
+    """How much, and along which curvature, minibatch gradients scatter at w*.
+
+    Checked in `tests/truth/test_step_bias.py`.
+
+    Args:
+        task: the task.
+        batch_size: items a minibatch; zero noise where the data hold no more.
+        batches: minibatches compared.
+        items: items of the data that the Hessian is estimated on.
+        seed: of the minibatches.
+    """
+    if batch_size >= len(task.data):
+        return GradientNoise(0.0, 0.0)
+    random = generator(seed, 0, "control")
+    leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
+    gradients = []
+    for _ in range(batches):
+        batch = task.batch(torch.randint(len(task.data), (batch_size,), generator=random))
+        with torch.enable_grad():
+            loss = task.mean_loss(task.item_losses(leaves, batch))
+            grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        gradients.append(dict(zip(leaves, grads, strict=True)))
+    mean = {name: torch.stack([g[name] for g in gradients]).mean(0) for name in leaves}
+    scatter = [_tree.axpy(-1.0, mean, g) for g in gradients]
+    probe = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
+    squares = sum(float(_tree.dot(s, s)) for s in scatter)
+    bent = sum(float(_tree.dot(s, hessian_vector(task, task.center, probe, s))) for s in scatter)
+    return GradientNoise(squares / (batches - 1), bent / squares if squares > 0 else 0.0)
+
+
 def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
     """H v for the Hessian of the batch's mean loss at `params`; nats a unit per unit of weight.
 

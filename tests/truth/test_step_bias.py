@@ -7,6 +7,7 @@ from torch import nn
 
 import bitsandnats as bn
 from bitsandnats.estimators.llc import estimate
+from bitsandnats.recipes.llc import measure_llc
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings
 
@@ -48,3 +49,28 @@ def test_the_bound_accounts_for_the_excess_over_the_exact_answer(
     assert bias > 3 * found.se, "the case must show a bias, or it tests nothing"
     assert abs(found.llc - bias - exact) < 4 * found.se + 0.25 * bias
     assert found.llc - exact < bias + 4 * found.se
+
+
+def test_under_a_strong_pull_the_bound_stays_close(regression: tuple[bn.Task, float]) -> None:
+    """Where the pull dominates, gradient noise counts by the curvature that it points to, not in full."""
+    task, _ = regression
+    gamma = 2000.0
+    settings = Settings(
+        step_size=4e-4, gamma=gamma, nbeta=NBETA, batch_size=4, chains=8, burn_in=200, draws=4000, mode="vmap"
+    )
+    found = estimate(measure_llc(task, settings))
+    h = torch.linalg.eigvalsh(hessian(task)).numpy()
+    exact = float(0.5 * np.sum(NBETA * h / (NBETA * h + gamma)))
+    added = found.llc - exact
+    bound = found.figures["step_share"] * found.llc
+    assert added > 4 * found.se, "the case must show a bias, or it tests nothing"
+    assert added < bound + 4 * found.se
+    assert bound < 3 * added + 4 * found.se  # without the curvature it would be a dozen times as large
+    tree = found.tree.copy()
+    del tree.attrs["gradient_noise_curvature"]
+    assert estimate(tree).figures["step_share"] > 3 * found.figures["step_share"]
+
+
+def hessian(task: bn.Task) -> torch.Tensor:
+    x = task.batch(torch.arange(len(task.data)))[0]
+    return x.T @ x / len(x)

@@ -124,17 +124,23 @@ def _step_share(tree: xr.DataTree) -> dict[str, float]:
 
 
 def _step_bias(tree: xr.DataTree) -> float:
-    r"""Bound on what finite steps and gradient noise add to λ̂, nats: $\tfrac\epsilon8E[n\beta g_B\cdot G]$.
+    r"""Bound on what finite steps and gradient noise add to λ̂, nats.
 
-    On a quadratic with curvatures h_i, $\kappa_iE[d_i^2]=1+\tfrac\epsilon4E[G_i^2]$ exactly, so λ̂ exceeds its limit by
-    $\tfrac\epsilon8\sum_i(n\beta h_i/\kappa_i)E[G_i^2]$, which is at most this. With a preconditioner, ε times its mean
-    stands for ε. Checked in `tests/truth/test_step_bias.py`.
+    On a quadratic with curvatures h_i, $\kappa_iE[d_i^2]=1+\tfrac\epsilon4E[G_i^2]$ exactly, so λ̂ exceeds its limit
+    by $\tfrac\epsilon8\sum_if(h_i)E[G_i^2]$ with the concave $f(h)=n\beta h/(n\beta h+\gamma)$. Without gradient noise
+    the sum is $E[n\beta g\cdot G]$, which is recorded. The noise ξ enters that with weight 1 instead of f; by concavity
+    f is at most $f(\rho)$, ρ = ξᵀHξ/ξᵀξ, where ρ was measured. With a preconditioner, ε times its mean stands for ε.
+    Checked in `tests/truth/test_step_bias.py`.
     """
-    draws, gamma = tree["draws"].dataset, float(tree.attrs["gamma"])
+    draws, attrs = tree["draws"].dataset, tree.attrs
+    nbeta, gamma = float(attrs["nbeta"]), float(attrs["gamma"])
     pull = gamma * draws["likelihood_virial"] + gamma**2 * draws["distance_squared"]
     product = float((draws["gradient_norm_squared"] - pull).mean())
+    likelihood = nbeta * max(float(attrs.get("gradient_noise_curvature", math.inf)), 0.0)
+    weight = 1.0 if math.isinf(likelihood) or gamma == 0 else likelihood / (likelihood + gamma)
+    product -= nbeta**2 * float(attrs.get("gradient_noise", 0.0)) * (1 - weight)
     scale = float(draws["preconditioner_mean"].mean()) if "preconditioner_mean" in draws else 1.0
-    return float(tree.attrs["step_size"]) * scale / 8 * product
+    return float(attrs["step_size"]) * scale / 8 * max(product, 0.0)
 
 
 def _noise_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:

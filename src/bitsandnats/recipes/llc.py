@@ -9,7 +9,7 @@ import xarray as xr
 from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
 from bitsandnats.calibration import calibrate, noise_excess
-from bitsandnats.curvature import top_curvature
+from bitsandnats.curvature import gradient_noise, top_curvature
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, changed, settings_from
@@ -101,6 +101,8 @@ def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) 
     tree = sample(task, settings, progress=progress)
     curvature = top_curvature(task, items=_CURVATURE_ITEMS[task.unit], tolerance=0.05, seed=settings.seed)
     tree.attrs["top_curvature"] = curvature.value
+    noise = gradient_noise(task, batch_size=settings.batch_size, items=_CURVATURE_ITEMS[task.unit], seed=settings.seed)
+    tree.attrs.update(gradient_noise=noise.trace, gradient_noise_curvature=noise.curvature)
     variance = _control_variance(tree, settings)
     if math.isfinite(variance):
         control = noise_excess(task, variance, draws=_CONTROL_DRAWS, items=_CONTROL_ITEMS, seed=settings.seed)
