@@ -306,7 +306,7 @@ def test_findings_when_llc_is_best():
     assert "7 checkpoints" in said[0]
     assert "tolerance 0.5" in said[0]
     assert said[1] == "λ̂ follows it better than loss, log step and the noise-only excess."
-    assert said[2] == "Partial correlation of n_q with λ̂ given log step: +0.42."
+    assert said[2] == "Partial correlation with it given log step: λ̂ +0.42."
 
 
 def test_findings_when_another_is_best():

@@ -11,6 +11,7 @@ from numpy import ndarray
 from scipy import stats
 
 _WORTH_NAMING = 0.3
+_FEW_POINTS = 8
 _ROUNDING = 1e-16  # share of variance left that is nothing but rounding
 
 
@@ -118,9 +119,19 @@ def findings(table: Sequence[dict], tolerance: float) -> list[str]:
         lines.append(f"λ̂ follows it best, but {said} within 0.05: this series cannot tell them apart.")
     else:
         lines.append("λ̂ follows it better than loss, log step and the noise-only excess.")
-    partial = rows["llc"]["partial"]
-    if partial is not None:
-        lines.append(f"Partial correlation of n_q with λ̂ given log step: {partial:+.2f}.")
+    partial = {name: rows[name]["partial"] for name in ranked if rows[name].get("partial") is not None}
+    if "llc" in partial:
+        said = ", ".join(f"{names[name]} {value:+.2f}" for name, value in partial.items())
+        lines.append(f"Partial correlation with it given log step: {said}.")
+    logs = {r["predictor"]: r["r2"] for r in table if r["tolerance"] == tolerance and r["response"] == "log2_level"}
+    if logs and max(logs, key=logs.__getitem__) != best:
+        other = max(logs, key=logs.__getitem__)
+        lines.append(
+            f"The ranking depends on the scale: of log₂ n_q, {names[other]} explains most "
+            f"({logs[other]:.2f}, λ̂ {logs.get('llc', 0.0):.2f})."
+        )
+    if rows["llc"]["points"] < _FEW_POINTS:
+        lines.append(f"With {rows['llc']['points']} points of one training run, none of this is more than a hint.")
     return lines
 
 
