@@ -143,3 +143,16 @@ def test_search_for_the_range(level, step, digit_snapshots, digits):
     scan = np.geomspace(largest / 60, largest, 200)
     best = min(loss(quantize_weights(task.center, intervals=level, max_abs=float(m))) for m in scan)
     assert loss(prepared.compress(level)) <= best + 0.01
+
+
+def test_at_mild_levels_the_search_reaches_the_largest_weight():
+    """One outlier far beyond 8 times the root mean square, which the loss depends on, is not clipped at n_q = 256."""
+    weights = torch.full((400,), 0.01)
+    weights[0] = 4.0
+    net = torch.nn.Linear(400, 1, bias=False)
+    net.weight.data = weights[None].clone()
+    x = torch.eye(400)
+    task = bn.Task.from_module(net, bn.losses.gaussian(0.1), (x, x @ weights[:, None]))
+    assert 8 * float(weights.square().mean().sqrt()) < 4.0
+    found = bn.compressors.quantize("optimal").prepare(task)
+    assert found.details(256)["max_abs"] == pytest.approx(4.0, rel=0.02)

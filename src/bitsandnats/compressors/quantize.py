@@ -13,6 +13,7 @@ from bitsandnats.task import Task
 
 _MOST = 256
 _SCAN_POINTS = 12
+_TAIL_POINTS = 6
 _REFINEMENT_ROUNDS = 3
 _RANGE_IN_SD = (1.0, 8.0)
 _SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
@@ -48,8 +49,9 @@ def quantize(max_abs: str = "optimal") -> Quantize:
     parameter. Checked by hand in `tests/truth/test_quantize.py`.
 
     Args:
-        max_abs: `optimal`: one m for the whole model that minimises the loss at each level, bracketed by 1 to 8 times
-            the weights' root mean square (the loss is jagged in m, and the best m lies far below the largest weight);
+        max_abs: `optimal`: one m for the whole model that minimises the loss at each level, searched densely from 1 to
+            8 times the weights' root mean square (the loss is jagged in m, and at severe levels the best m lies far
+            below the largest weight) and coarsely from there to the largest weight (where mild levels have it);
             it is searched on evenly spaced items of the data on which ΔL is measured, one number for all weights;
             `largest`: m = max|w|.
 
@@ -133,7 +135,10 @@ class _Quantizer:
         high = min(high, self.largest)
         if not low < high:
             return self.largest
-        seen = {m: self._loss(level, m) for m in _geometric(low, high, _SCAN_POINTS)}
+        points = _geometric(low, high, _SCAN_POINTS)
+        if high < self.largest:  # at mild levels, what clipping outliers costs outweighs a finer grid
+            points += _geometric(high, self.largest, _TAIL_POINTS)[1:]
+        seen = {m: self._loss(level, m) for m in points}
         for _ in range(_REFINEMENT_ROUNDS):
             points = sorted(seen)
             best = points.index(min(seen, key=seen.__getitem__))
