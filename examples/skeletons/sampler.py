@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noise, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -16,13 +16,13 @@ def leimkuhler_matthews(target: LocalPosterior, *, step_size: float) -> Sampler:
     """
 
     def init(rng: Rng, position: Params) -> State:
-        return start(target, position, {name: noise_like(rng, w) for name, w in position.items()})
+        return start(target, position, {k: fill_noise(rng, torch.empty_like(w)) for k, w in position.items()})
 
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         walk = Walk(target, target.evaluate(state.position, batch), [])
-        for w, d, g, last_noise in walk.pieces(state):  # block by block, so that all stays in the cache
-            noise = noise_like(rng, w)  # each chain's from its own stream
+        for w, d, g, last_noise, buffer in walk.pieces(state):  # block by block, to stay in the cache
+            noise = fill_noise(rng, buffer)  # each chain's from its own stream
             w.add_(g, alpha=-step_size * target.nbeta / 2).add_(d, alpha=-step_size * target.gamma / 2)
             w.add_(last_noise + noise, alpha=step_size**0.5 / 2)
             last_noise.copy_(noise)

@@ -135,7 +135,8 @@ def _run_group(
     batches = [generator(settings.seed, c, "batches") for c in group]
     starts = [start_position(task, settings, c) for c in group]
     state = sampler.init(rng, {name: torch.stack([s[name] for s in starts]) for name in task.center})
-    traces: dict[str, np.ndarray] = {}
+    names: tuple[str, ...] = ()
+    rows: list[Tensor] = []
     diverged_at = np.full(len(group), -1)
     watch = {name: observables_room.registry.build(name) for name in observables}
     keep = {name: reducers.build(kind) for name, kind in observables.items()}
@@ -147,19 +148,26 @@ def _run_group(
             for name, look in watch.items():
                 kept[name] = keep[name].update(kept[name], look(task.center, state.position))
         state, info = sampler.step(rng, state, batch)
-        dead = info.diverged.cpu().numpy()
-        diverged_at = np.where((diverged_at < 0) & dead, step, diverged_at)
         row = {"loss": info.loss, "baseline": _baseline_loss(task, baseline, indices, batch), **info.statistics}
-        for name, value in row.items():
-            if name not in traces:
-                traces[name] = np.full((len(group), settings.steps), np.nan)
-            traces[name][:, step] = np.where(diverged_at < 0, value.detach().cpu().double().numpy(), np.nan)
+        names = tuple(row)
+        rows.append(torch.stack([value.double().expand(len(group)) for value in row.values()]))
+        if info.diverged.any():
+            diverged_at = np.where((diverged_at < 0) & info.diverged.cpu().numpy(), step, diverged_at)
         if step % 10 == 9 or step == settings.steps - 1:
             progress.at(step + 1)
         if (diverged_at >= 0).all():
             break
     observed = {name: keep[name].result(kept[name]) for name in keep} if (diverged_at < 0).all() else {}
-    return _Part(traces, diverged_at, observed)
+    return _Part(_traces(names, rows, diverged_at, settings.steps), diverged_at, observed)
+
+
+def _traces(names: tuple[str, ...], rows: list[Tensor], diverged_at: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """Each quantity as (chain, step); NaN from the step on at which a chain died."""
+    filled = np.full((len(names), len(diverged_at), steps), np.nan)
+    filled[:, :, : len(rows)] = torch.stack(rows, -1).cpu().numpy()
+    for chain in np.flatnonzero(diverged_at >= 0):
+        filled[:, chain, diverged_at[chain] :] = np.nan
+    return dict(zip(names, filled, strict=True))
 
 
 def _indices(batches: Rng, items: int, size: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 
 from bitsandnats._types import Batch, Params
 from bitsandnats.errors import InputError, message
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noise, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -56,7 +56,7 @@ def rmsprop_sgld(
         updates = state.step + 1 if adapting else adapt_steps or 0
         correction = 1 - decay**updates if initial == "one" and updates > 0 else 1.0
         largest, total = walk.evaluation.loss.new_zeros(2, len(walk.evaluation.loss), dtype=torch.float64)
-        for w, d, g, v in walk.pieces(state):
+        for w, d, g, v, buffer in walk.pieces(state):
             assert v is not None
             if adapting:
                 v.mul_(decay).addcmul_(g, g, value=1 - decay)
@@ -64,7 +64,7 @@ def rmsprop_sgld(
             largest = torch.maximum(largest, a.amax(1).double())
             total = total + a.sum(1, dtype=torch.float64)
             w.addcmul_(a, d.mul_(target.gamma).add_(g, alpha=target.nbeta), value=-step_size / 2)
-            w.addcmul_(noise_like(rng, w), a.mul_(step_size).sqrt_())
+            w.addcmul_(fill_noise(rng, buffer), a.mul_(step_size).sqrt_())
         info = walk.info()
         used = {"preconditioner_max": largest, "preconditioner_mean": total / target.task.dimension}
         return state._replace(step=state.step + 1), info._replace(statistics={**info.statistics, **used})

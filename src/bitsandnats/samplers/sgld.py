@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, noise_like, start
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noise, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -24,10 +24,10 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         walk = Walk(target, target.evaluate(state.position, batch), [])
-        for w, d, g, _ in walk.pieces(state):
+        for w, d, g, _, buffer in walk.pieces(state):
             w.add_(g, alpha=-step_size * target.nbeta / 2)
             w.add_(d, alpha=-step_size * target.gamma / 2)
-            w.add_(noise_like(rng, w), alpha=step_size**0.5)
+            w.add_(fill_noise(rng, buffer), alpha=step_size**0.5)
         return state._replace(step=state.step + 1), walk.info()
 
     return Sampler(init, step)

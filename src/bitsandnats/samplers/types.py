@@ -26,13 +26,13 @@ class Flat(NamedTuple):
         position: the leaves of the state's position are views of it.
         memory: likewise, where the sampler has a memory.
         center: w*.
-        work: rows w − w*, ∇L_B(w) and ∇L(w*) of each chain.
+        work: rows w − w*, ∇L_B(w), ∇L(w*) and noise of each chain, allocated once.
     """
 
     position: Float[Tensor, "chain parameter"]
     memory: Float[Tensor, "chain parameter"] | None
     center: Float[Tensor, " parameter"]
-    work: Float[Tensor, "chain three parameter"]
+    work: Float[Tensor, "chain four parameter"]
 
 
 class State(NamedTuple):
@@ -65,7 +65,7 @@ def start(target: LocalPosterior, position: Params, memory: Params) -> State:
         return State(position, memory, 0, None)
     packed = _pack(position)
     packed_memory = _pack(memory) if memory else None
-    work = packed.new_zeros(len(packed), 3, packed.shape[1])
+    work = packed.new_zeros(len(packed), 4, packed.shape[1])
     if target.slope is not None:
         work[:, 2] = torch.cat([target.slope[name].flatten() for name in position])
     center = torch.cat([target.task.center[name].flatten() for name in position])
@@ -118,12 +118,14 @@ class Piece(NamedTuple):
         displacement: w − w*, the step's own to overwrite.
         gradient: ∇L_B(w).
         memory: a view of the sampler's memory, where it has one.
+        buffer: for noise, the step's own to overwrite.
     """
 
     weights: Float[Tensor, "chain block"]
     displacement: Float[Tensor, "chain block"]
     gradient: Float[Tensor, "chain block"]
     memory: Float[Tensor, "chain block"] | None
+    buffer: Float[Tensor, "chain block"]
 
 
 class Walk(NamedTuple):
@@ -149,16 +151,16 @@ class Walk(NamedTuple):
                 w, g = weights[:, cut], gradient[:, cut]
                 d = w - center[cut]
                 self._add(d, g, None if slope is None else slope[cut])
-                yield Piece(w, d, g, None if memory is None else memory[:, cut])
+                yield Piece(w, d, g, None if memory is None else memory[:, cut], torch.empty_like(w))
 
     def _whole(self, flat: Flat, leaves: Params) -> Piece:
         """The one block of a packed model; one batched product gives all four sums."""
         work = flat.work
         torch.sub(flat.position, flat.center, out=work[:, 0])
         torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=work[:, 1])
-        gram = torch.bmm(work[:, :2], work.transpose(1, 2))
+        gram = torch.bmm(work[:, :2], work[:, :3].transpose(1, 2))
         self.sums.append(torch.stack([gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1], gram[:, 0, 2]]))
-        return Piece(flat.position, work[:, 0], work[:, 1], flat.memory)
+        return Piece(flat.position, work[:, 0], work[:, 1], flat.memory, work[:, 3])
 
     def info(self) -> Info:
         """Info of the state that was walked over."""
@@ -176,9 +178,8 @@ class Walk(NamedTuple):
             self.sums.append(torch.stack([torch.linalg.vecdot(left, right) for left, right in pairs]))
 
 
-def noise_like(rng: Rng, weights: Tensor) -> Tensor:
-    """Standard normal numbers, each chain's from its own generator."""
-    noise = torch.empty_like(weights, memory_format=torch.contiguous_format)
-    for own, generator in zip(noise, rng, strict=True):
+def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
+    """Standard normal numbers written to `buffer`, each chain's from its own generator."""
+    for own, generator in zip(buffer, rng, strict=True):
         own.normal_(generator=generator)
-    return noise
+    return buffer
