@@ -170,7 +170,7 @@ def _verdict(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     if CAUTION in states:
         said.append("λ̂ compares along this series, at equal nβ, γ and unit; it may not be read as λ everywhere")
     if wrong:
-        said.append(f"{wrong} of {len(rows)} checkpoints were not sampled right and stay out of the fits")
+        said.append(f"{wrong} of {len(rows)} checkpoints were not sampled right")
     return {"status": CAUTION, "text": f"{CAUTION}: {'; '.join(said)}."}
 
 
