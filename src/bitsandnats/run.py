@@ -1,7 +1,6 @@
 """sample(): the only chain loop."""
 
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -20,10 +19,9 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.observables import reducers
 from bitsandnats.samplers.types import Rng, Sampler
 from bitsandnats.settings import Settings
-from bitsandnats.target import LocalPosterior
+from bitsandnats.target import LocalPosterior, faster_mode
 from bitsandnats.task import Task
 
-_VMAP_LARGEST = 100_000
 _UNPAIRED_BATCHES = 8
 _SLOPE_ITEMS = {"token": (32, 16), "sequence": (32, 16), "sample": (2048, 512)}  # in all, a pass
 
@@ -279,27 +277,8 @@ def _finite_mean(values: np.ndarray) -> float:
 
 
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
-    """`vmap` where two timed evaluations of the whole group say that it pays, else `loop`."""
-    if settings.chains == 1 or task.dimension > _VMAP_LARGEST:
-        return "loop"
+    """The faster way to evaluate the group of chains, measured on one batch."""
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
     full = settings.batch_size >= len(task.data)
     batch = None if full else task.batch(_indices(random, len(task.data), settings.batch_size))
-    position = {name: w.unsqueeze(0).repeat(settings.chains, *(1,) * w.ndim) for name, w in task.center.items()}
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
-            loop = _seconds(LocalPosterior(task, 1.0, 0.0, "loop"), position, batch)
-            batched = _seconds(LocalPosterior(task, 1.0, 0.0, "vmap"), position, batch)
-    except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
-        return "loop"
-    return "vmap" if batched < 0.9 * loop else "loop"
-
-
-def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
-    best = float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
-        target.evaluate(position, batch)
-        best = min(best, time.perf_counter() - began)
-    return best
+    return faster_mode(task, batch, chains=settings.chains)

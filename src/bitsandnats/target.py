@@ -1,5 +1,7 @@
 """LocalPosterior: the tempered, localised density. Temperature exists here and nowhere else."""
 
+import time
+import warnings
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,6 +13,8 @@ from torch.func import vmap
 from bitsandnats._tree import map_batch, tensors
 from bitsandnats._types import Batch, Params
 from bitsandnats.task import Task
+
+_VMAP_LARGEST = 100_000  # coordinates of one chain
 
 
 class Evaluation(NamedTuple):
@@ -120,3 +124,33 @@ def _gradient(value: Tensor, leaves: Params) -> list[Tensor]:
 def _chunks(items: int, size: int | None) -> list[tuple[int, int]]:
     size = items if size is None else size
     return [(start, min(start + size, items)) for start in range(0, items, size)]
+
+
+def faster_mode(task: Task, batch: Batch | None, *, chains: int) -> Literal["loop", "vmap"]:
+    """`vmap` where timed evaluations of all chains at w* say that it pays, else `loop`.
+
+    Args:
+        task: the task.
+        batch: items with axes (chain, sample, …), or None for all data.
+        chains: of the group; large models are not tried.
+    """
+    if chains == 1 or task.dimension > _VMAP_LARGEST:
+        return "loop"
+    position = {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in task.center.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
+            loop = _seconds(LocalPosterior(task, 1.0, 0.0, "loop"), position, batch)
+            batched = _seconds(LocalPosterior(task, 1.0, 0.0, "vmap"), position, batch)
+    except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
+        return "loop"
+    return "vmap" if batched < 0.9 * loop else "loop"
+
+
+def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        target.evaluate(position, batch)
+        best = min(best, time.perf_counter() - began)
+    return best
