@@ -156,7 +156,7 @@ def checked_device(device: str | None) -> str | None:
 
     try:
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that it was built with CUDA
         got = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
             message(expected=f"a device that torch can use, for {device!r}", got=got, do="try cpu or cuda")
