@@ -95,6 +95,7 @@ def test_documented_reasons_are_those_of_the_verdict() -> None:
         "w* is not a minimum of the sampled loss",
         "λ̂ is negative",
         "of what weight noise alone gives",
+        "the step's statistics were not kept",
     ):
         assert phrase in code, phrase
         assert phrase in page, phrase

@@ -124,6 +124,18 @@ def test_llc_by_hand():
     assert as_record(found)["verdict"] == {"status": USABLE, "reasons": []}
 
 
+def test_llc_of_the_loss_alone():
+    tree = made(draws(), statistics="none", top_curvature=1.0)
+    kept = ["loss", "baseline", "diverged_at"]
+    tree["draws"] = xr.DataTree(tree["draws"].dataset[kept])
+    found, full = estimate(tree), estimate(made(draws()))
+    assert (found.llc, found.se) == (full.llc, full.se)
+    assert not {"distance", "likelihood_virial", "slope_part", "step_share"} & set(found.figures)
+    assert found.figures["discretisation_share"] > 0  # needs no statistics
+    assert "not judged" in str(found.verdict)
+    assert as_record(found)["verdict"]["status"] == CAUTION
+
+
 def test_pairing_removes_the_luck_of_the_batch():
     random = np.random.default_rng(0)
     luck = random.normal(0, 0.2, (4, 500))
@@ -224,6 +236,14 @@ def test_just_within_the_lines():
         "drift": 4.0, "drift_se": 1.5, "slope_part": 5.0,
     }  # fmt: skip
     assert judge({**GOOD, **edge}).status == USABLE
+
+
+def test_what_was_not_kept_is_not_judged_and_said():
+    verdict = judge(GOOD, step_kept=False)
+    assert verdict.status == CAUTION
+    assert len(verdict.reasons) == 1
+    assert "not judged: the step's statistics were not kept" in verdict.reasons[0]
+    assert judge({**GOOD, "rhat": 1.5}, step_kept=False).status == NOT_USABLE
 
 
 def test_diverged_speaks_first():

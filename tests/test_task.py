@@ -1,8 +1,11 @@
+import copy
 import math
+import pickle
 
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.data import Dataset, TensorDataset
 
 import bitsandnats as bn
@@ -137,6 +140,64 @@ def test_tied_weights_are_one(xy):
     logits = torch.tanh(xy[0])
     expected = nn.functional.cross_entropy(logits, xy[1] % 3, reduction="none")
     assert torch.allclose(task.all_item_losses({"a.weight": w}), expected, atol=1e-6)
+
+
+class Everything(nn.Module):
+    """A recurrent layer that keeps a list of its weights, a tie, a buffer, a layer used twice, one that is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.LSTM(3, 4, batch_first=True)
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.norm = nn.BatchNorm1d(4)
+        self.again = self.norm
+        self.scale = nn.Parameter(torch.tensor(2.0), requires_grad=False)
+        self.register_buffer("shift", torch.tensor([0.1, 0.2, 0.3, 0.4]))
+
+    def forward(self, x):
+        hidden = self.recurrent(x[:, None].expand(-1, 2, -1))[0][:, 1]
+        return self.second(self.norm(torch.tanh(self.first(hidden)))) * self.scale + self.shift
+
+
+@pytest.mark.parametrize("through", [lambda task: task, copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))])
+def test_weights_reach_every_place(through, xy):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Everything().eval()
+    task = through(bn.Task.from_module(model, bn.losses.cross_entropy(), xy))
+    names = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert list(task.center) == names
+    held = dict(model.named_parameters())
+    moved = {name: (0.9 * w + 0.1).requires_grad_() for name, w in task.center.items()}
+    logits = functional_call(copy.deepcopy(model), moved, (xy[0],))
+    expected = nn.functional.cross_entropy(logits, xy[1], reduction="none")
+    found = task.loss(moved, xy)
+    assert torch.equal(found, expected)
+    ours, theirs = (torch.autograd.grad(losses.sum(), list(moved.values())) for losses in (found, expected))
+    assert all(torch.equal(a, b) and bool(a.any()) for a, b in zip(ours, theirs, strict=True))
+    assert torch.equal(task.loss(task.center, xy), nn.functional.cross_entropy(model(xy[0]), xy[1], reduction="none"))
+    assert all(p is held[name] for name, p in model.named_parameters())
+
+
+def test_weights_are_taken_out_again_after_an_error(xy):
+    calls = []
+
+    class Fails(nn.Linear):
+        def forward(self, x):
+            if calls:
+                raise RuntimeError("no")
+            return super().forward(x)
+
+    task = bn.Task.from_module(Fails(3, 4), bn.losses.cross_entropy(), xy)
+    before = task.loss(task.center, xy)
+    calls.append(1)
+    with pytest.raises(RuntimeError, match="no"):
+        task.loss({k: w + 1 for k, w in task.center.items()}, xy)
+    calls.clear()
+    assert torch.equal(task.loss(task.center, xy), before)
+    assert torch.equal(task.loss({}, xy), before)
 
 
 def test_on_other_data(build_mlp, xy, tokens):

@@ -25,6 +25,9 @@ class Settings(BaseModel):
         mode: `loop` (one chain after another), `vmap` (all at once), or `auto` (the faster, by measurement).
         baseline: where L(w*) comes from: `all` items once, each `batch` again, `none` (a few batches, unpaired),
             or `auto` (the cheaper of the first two).
+        statistics: `step` keeps each step's distance, virial and slope beside the loss, which the verdict judges by;
+            `none` keeps the loss alone and is faster.
+        metric: `weights`, or `tensors`: pull and noise in units of each tensor's own curvature (`metric.in_metric`).
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -42,6 +45,8 @@ class Settings(BaseModel):
     seed: int = Field(default=0, ge=0)
     mode: Literal["auto", "loop", "vmap"] = "auto"
     baseline: Literal["auto", "all", "batch", "none"] = "auto"
+    statistics: Literal["step", "none"] = "step"
+    metric: Literal["weights", "tensors"] = "weights"
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:

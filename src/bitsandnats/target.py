@@ -45,6 +45,7 @@ class LocalPosterior:
         mode: `loop` evaluates chains one by one, `vmap` all at once; a chain's numbers do not depend on its group.
         micro_batch: items a forward pass at most; None = the whole batch.
         slope: ∇L(w*), where its part in the estimate is to be followed.
+        statistics: `step`: samplers sum d·d, d·g, g·g and d·slope, d = w−w*, on their way; `none`: they do not.
     """
 
     task: Task
@@ -53,6 +54,7 @@ class LocalPosterior:
     mode: Literal["loop", "vmap"] = "loop"
     micro_batch: int | None = None
     slope: Params | None = None
+    statistics: Literal["step", "none"] = "step"
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         """Losses and gradient of L at `position`.

@@ -1,6 +1,5 @@
 """Task: what is modelled. Data, an unreduced loss, and the point under study."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -10,12 +9,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from bitsandnats._functional import FunctionalLoss, Model, places_of, private_copy
 from bitsandnats._tree import map_batch, numel, tensors
 from bitsandnats._types import Batch, Data, LossFn, Params, Unit, WeightFn
 from bitsandnats.data import as_data
 from bitsandnats.errors import DataError, InputError, ModelError, message
+from bitsandnats.structure import Structure, read_structure
 
 _PROBE_ITEMS = 4
 _PASS_TENSOR_NUMBERS = 1 << 22
@@ -35,6 +35,7 @@ class Task:
         mean_weight: what one item contributes to n (tokens an item for unit `token`, else 1).
         chance_loss: loss of guessing, in nats a unit; None where unknown.
         notes: what was done to the model before (for instance `folded` layer norms).
+        structure: layers, heads and matrices by the names of parameters; None where the loss is a bare function.
     """
 
     loss: LossFn
@@ -46,6 +47,7 @@ class Task:
     mean_weight: float
     chance_loss: float | None = None
     notes: tuple[str, ...] = ()
+    structure: Structure | None = None
 
     @classmethod
     def from_module(
@@ -80,22 +82,24 @@ class Task:
         fixed = {name: p.detach() for name, p in parameters.items() if not p.requires_grad}
         _check_parameters(center, fixed)
         buffers = {name: b.detach().clone() for name, b in module.named_buffers()}
-        private = _private_copy(module)
+        private = private_copy(module)
+        places = places_of(private)
         task = cls(
-            loss=_FunctionalLoss(private, {**fixed, **buffers}, loss),
+            loss=FunctionalLoss(private, places, {**fixed, **buffers}, loss),
             center=center,
             fixed=fixed,
             data=as_data(data),
             weight=weight,
             unit="sample",
             mean_weight=1.0,
+            structure=read_structure(private),
         )
         losses = _probe(task, buffers)
         unit = _resolve_unit(unit, losses)
         units = _mean_tokens(task, losses) if losses.ndim == 2 else 1.0
         chance = getattr(loss, "chance", None)
         probe = task.batch(torch.arange(min(len(task.data), 1024)))
-        guess = None if chance is None else float(chance(_Model(private, {**parameters, **buffers}), probe))
+        guess = None if chance is None else float(chance(Model(private, places, {**parameters, **buffers}), probe))
         return dataclasses.replace(
             task,
             unit=unit,
@@ -152,46 +156,6 @@ class Task:
         """The whole data in order, `batch_size` items at a time."""
         for start in range(0, len(self.data), batch_size):
             yield self.batch(torch.arange(start, min(start + batch_size, len(self.data))))
-
-
-class _Model:
-    """What a user's loss sees as `model`: the network at given parameters, callable and nothing else."""
-
-    def __init__(self, module: nn.Module, params: Params) -> None:
-        self._module, self._params = module, params
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return functional_call(self._module, self._params, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._module, name)
-        if isinstance(value, Tensor | nn.Module) or callable(value):
-            raise ModelError(
-                message(
-                    expected="a loss that only calls model(...)",
-                    got=f"model.{name}, which would bypass the weights being sampled",
-                    do="compute the loss from the model's output",
-                )
-            )
-        return value
-
-
-@dataclass(frozen=True)
-class _FunctionalLoss:
-    """A module and a user's loss as a function of the moving parameters."""
-
-    module: nn.Module
-    constants: Params
-    loss: Callable[[Any, Batch], Tensor]
-
-    def __call__(self, params: Params, batch: Batch) -> Tensor:
-        return self.loss(_Model(self.module, {**self.constants, **params}), batch)
-
-
-def _private_copy(module: nn.Module) -> nn.Module:
-    """The module's structure and mode, copied; its tensors, shared."""
-    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
-    return copy.deepcopy(module, shared)
 
 
 def _check_parameters(center: Params, fixed: Params) -> None:

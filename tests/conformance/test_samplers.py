@@ -10,7 +10,7 @@ import bitsandnats as bn
 from bitsandnats import samplers, toys
 from bitsandnats._rng import generator
 from bitsandnats.run import sample
-from bitsandnats.samplers.types import Info, Sampler, State
+from bitsandnats.samplers.types import Info, Sampler
 from bitsandnats.settings import Settings
 from bitsandnats.target import LocalPosterior
 
@@ -19,8 +19,12 @@ CHAINS = 3
 STEP = 1e-4
 
 
+def tagged(tag):
+    return [name for name in NAMES if tag in samplers.registry.entry(name).tags]
+
+
 def full(name):
-    return "full" in samplers.registry.entry(name).tags
+    return name in tagged("full")
 
 
 def begun(name, task, *, mode="vmap", gamma=10.0, seed=0, spread=0.1, step_size=STEP):
@@ -43,7 +47,6 @@ class TestSampler:
         _, sampler, rng, state, batch = begun(name, wave_task, mode=mode)
         assert isinstance(sampler, Sampler)
         for _ in range(2):
-            assert isinstance(state, State)
             for k, w in wave_task.center.items():
                 assert state.position[k].shape == (CHAINS, *w.shape)
                 assert state.position[k].dtype == w.dtype
@@ -113,7 +116,7 @@ def test_randomness_is_seed_and_chain(name, wave_task):
     assert len(np.unique(runs["a"][:, -1])) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(tagged("momentum"))))
 def test_pure_diffusion(name):
     """No gradient, no pull: each step adds noise of variance εA, each coordinate and step independent."""
     dimension, steps = 30000, 3
@@ -132,6 +135,36 @@ def test_pure_diffusion(name):
         assert float((move.mean(1) / variance.sqrt()).abs().max()) < 4.5 / dimension**0.5
     correlation = torch.corrcoef(torch.cat(moves))
     assert float((correlation - torch.eye(len(correlation))).abs().max()) < 4.5 / dimension**0.5
+
+
+@pytest.mark.parametrize("name", tagged("momentum"))
+def test_momentum_has_no_direction_of_its_own(name):
+    """No gradient, hardly a pull: in any one step coordinates and chains move independently, alike, to no side."""
+    dimension = 30000
+    _target, sampler, rng, state, _ = begun(
+        name, toys.quadratic([0.0] * dimension), gamma=1e-9, spread=0.0, step_size=0.01
+    )
+    for _ in range(3):
+        before = state.position["w"].clone()
+        state, _ = sampler.step(rng, state, None)
+        move = state.position["w"] - before
+        scale = move.square().mean(1).sqrt()
+        assert float((move.mean(1) / scale).abs().max()) < 4.5 / dimension**0.5
+        assert float((move.pow(4).mean(1) / scale**4 / 3 - 1).abs().max()) < 4.5 * (96 / 9 / dimension) ** 0.5
+        halves = move.view(CHAINS, 2, -1).square().mean(2) / scale[:, None].square()
+        assert float((halves - 1).abs().max()) < 4.5 * (2 / dimension) ** 0.5
+        assert float((torch.corrcoef(move) - torch.eye(CHAINS)).abs().max()) < 4.5 / dimension**0.5
+
+
+@pytest.mark.parametrize("name", tagged("exact"))
+def test_exact_samplers_correct_their_step(name):
+    """At a step too long for the stiffest direction nothing runs away, and what is refused stays where it was."""
+    _target, sampler, rng, state, _ = begun(name, toys.quadratic([1.0] * 20), gamma=1e4, step_size=1.0)
+    for _ in range(5):
+        before = state.position["w"].clone()
+        state, info = sampler.step(rng, state, None)
+        assert float(info.statistics["acceptance"].max()) < 1e-6
+        assert torch.equal(state.position["w"], before)
 
 
 @pytest.mark.parametrize("name", NAMES)

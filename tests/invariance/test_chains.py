@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import bitsandnats as bn
+from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
+from bitsandnats.samplers import types
 from bitsandnats.settings import Settings
 from bitsandnats.target import LocalPosterior
 
@@ -52,6 +54,61 @@ def test_loop_and_vmap_agree(wave_task, digit_task):
         vmap = traces(task, chains=3, mode="vmap", step_size=step)
         for name in NAMES:
             assert np.allclose(loop[name], vmap[name], rtol=tolerance, atol=tolerance), name
+
+
+@pytest.mark.parametrize("sampler", ["sgld", "rmsprop_sgld"])
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_statistics_watch_and_do_not_touch(sampler, mode, packed, digit_task, monkeypatch):
+    """The chain is bit for bit the same whether or not the step's sums are taken."""
+    if not packed:
+        monkeypatch.setattr(types, "_FLAT", 0)
+    fields = {**FIELDS, "sampler": sampler, "mode": mode, "chains": 2, "step_size": 2e-5}
+    watched, alone = (sample(digit_task, Settings(**fields, statistics=kind)) for kind in ("step", "none"))
+    for name in ("loss", "baseline"):
+        for group in ("draws", "burn_in"):
+            assert np.array_equal(watched[group].dataset[name].values, alone[group].dataset[name].values)
+    own = {"preconditioner_max", "preconditioner_mean"} if sampler == "rmsprop_sgld" else set()
+    assert set(alone["draws"].dataset) == {"loss", "baseline", "diverged_at"} | own
+    assert set(watched["draws"].dataset) == set(NAMES) | {"slope_part", "diverged_at"} | own
+
+
+class Cliff(torch.nn.Module):
+    """Finite where it starts, with a gradient that is not; flat, and finite again, at −∞."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.full((1,), 1e-20))
+
+    def forward(self, x):
+        return (torch.relu(self.w) * 1e30) * 1e20 + 0 * x
+
+
+@pytest.mark.parametrize(("statistics", "draws", "at"), [("step", 12, 0), ("none", 12, 2), ("none", 2, 1)])
+def test_a_dead_chain_is_found_where_the_loss_hides_it(statistics, draws, at):
+    task = bn.Task.from_module(Cliff(), lambda model, batch: model(batch), torch.ones(8))
+    settings = Settings(
+        step_size=1e-30, gamma=1.0, nbeta=1.0, batch_size=4, chains=2, draws=draws, mode="loop", statistics=statistics
+    )
+    tree = sample(task, settings, observables={"distance": "trace"})
+    assert tree["draws"].dataset["diverged_at"].values.tolist() == [at, at]
+    assert np.isnan(tree["draws"].dataset["loss"].values[:, at:]).all()
+    assert not tree["observables"].dataset
+    found = estimate(tree)
+    assert np.isnan(found.llc)
+    assert found.verdict.status == "not usable"
+
+
+@pytest.mark.parametrize("statistics", ["step", "none"])
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_a_runaway_chain_is_nan_from_its_step_on(statistics, mode, wave_task):
+    settings = Settings(**{**FIELDS, "step_size": 1.0, "draws": 200}, chains=2, mode=mode, statistics=statistics)
+    data = sample(wave_task, settings)
+    loss = np.concatenate([data[g].dataset["loss"].values for g in ("burn_in", "draws")], 1)
+    for trace, at in zip(loss, data["draws"].dataset["diverged_at"].values, strict=True):
+        assert 0 < at < 200
+        assert np.isfinite(trace[:at]).all()
+        assert np.isnan(trace[at:]).all()
 
 
 def test_replay_is_bit_identical(digit_task):
@@ -101,8 +158,6 @@ def test_a_constant_in_the_loss_changes_nothing(baseline, wave_snapshots, waves)
         plain = bn.losses.gaussian(0.1)
         task = bn.Task.from_module(wave_snapshots["step400"], lambda m, b: plain(m, b) + by, waves)
         tree = sample(task, Settings(**{**FIELDS, "step_size": 1e-5}, chains=2, mode="loop", baseline=baseline))
-        from bitsandnats.estimators.llc import estimate
-
         return estimate(tree)
 
     base, moved = shifted(0.0), shifted(7.25)

@@ -46,6 +46,11 @@ class Job:
         self._bar.update(self._task, completed=self._reached, description=said)
 
 
+    def note(self, text: str) -> None:
+        """A line that stays, on standard error."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def job(shares: Mapping[str, float]) -> Iterator[Job]:
     """Shows the bar while the job runs; nothing where standard error is no terminal."""

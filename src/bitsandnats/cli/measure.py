@@ -1,5 +1,6 @@
 """`bitsandnats llc` and `bitsandnats compress`: one model, one number, its verdict."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from bitsandnats.cli import console, options, tables
 LLC_EXAMPLES = (
     "bitsandnats llc runs/suite/step768",
     "bitsandnats llc MODEL --text corpus.txt --draws 1000 --out runs/llc",
-    "bitsandnats llc package.module:function --json",
+    "bitsandnats llc MODEL --text corpus.txt --target-se 5% --budget 10m",
+    "bitsandnats llc package.module:function --controls resolution --json",
 )
 COMPRESS_EXAMPLES = (
     "bitsandnats compress runs/suite/step768 --tolerance 0.1,0.5",
@@ -31,6 +33,10 @@ def llc(
     chains: options.Chains = None,
     draws: options.Draws = None,
     burn_in: options.BurnIn = None,
+    metric: options.Metric = None,
+    target_se: options.TargetSe = None,
+    budget: options.Budget = None,
+    controls: options.Controls = None,
     seed: options.Seed = 0,
     fold: options.Fold = None,
     device: options.Device = None,
@@ -38,9 +44,10 @@ def llc(
     json: options.Json = False,
 ) -> None:
     """The local learning coefficient of one model, with its error bar and its verdict."""
-    from bitsandnats.calibration import calibrate
+    from bitsandnats.calibration import calibrate, check_stopping
     from bitsandnats.recipes import single
-    from bitsandnats.recipes.llc import check_given, estimate_llc
+    from bitsandnats.recipes.controls import check_controls
+    from bitsandnats.recipes.llc import check_given, drawn, estimate_llc
     from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
@@ -53,8 +60,16 @@ def llc(
         "chains": chains,
         "draws": draws,
         "burn_in": burn_in,
+        "metric": metric,
     }
+    stop: dict[str, Any] = {
+        "target_se": options.share(target_se, "--target-se"),
+        "budget": options.seconds(budget, "--budget"),
+    }
+    further = options.names(controls or "")
     check_given(given)
+    check_stopping(given, **stop)
+    check_controls(further)
     label, command = options.label(model), console.command_line()
     page = None
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
@@ -66,10 +81,15 @@ def llc(
         def progress(stage: str, done: int, total: int) -> None:
             job.at("sampling" if stage == "sampling" else "settings", done / max(total, 1), console.words(stage))
 
-        settings = calibrate(task, given={**given, "seed": seed}, progress=progress)
+        began = time.perf_counter()
+        settings = calibrate(task, given={**given, "seed": seed}, **stop, progress=progress)
+        job.note(f"{settings.sampler}: {settings.reasons.get('draws', 'given')}")
         if out is not None:
             check_run(out, single.llc_options(settings, label))
-        estimate = estimate_llc(task, settings=settings, progress=progress)
+        if stop["budget"] is not None:
+            stop["budget"] = max(stop["budget"] - (time.perf_counter() - began), 0.1)
+        estimate = estimate_llc(task, settings=settings, **stop, controls=further, progress=progress)
+        settings = drawn(settings, estimate)
         if out is not None:
             job.at("report", 0.5, "writing the report")
             page = write_report(single.store_llc(out, task, estimate, settings, label=label, command=command).path)

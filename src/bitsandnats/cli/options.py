@@ -63,6 +63,33 @@ BurnIn = Annotated[
     int | None, typer.Option(metavar="N", help="Steps a chain before the draws.", rich_help_panel=_SAMPLING)
 ]
 
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="weights (the default), or tensors: a pull that rescaled ReLU layers do not change.",
+        rich_help_panel=_SAMPLING,
+    ),
+]
+TargetSe = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHARE", help="Draw until the standard error is this share of λ̂: 5%.", rich_help_panel=_SAMPLING
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Time for calibration and draws: 90s, 10m, 2h.", rich_help_panel=_SAMPLING),
+]
+Controls = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Further controls: step (λ̂ at ε/2 and 2ε), resolution (λ̂ against nβ).",
+        rich_help_panel=_SAMPLING,
+    ),
+]
+
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -176,6 +203,34 @@ def numbers(text: str, name: str) -> list[float]:
         raise InputError(
             message(expected=f"numbers separated by commas for {name}", got=repr(text), do="give for instance 0.1,0.5")
         ) from None
+
+
+def share(text: str | None, name: str) -> float | None:
+    """A share, as `5%` or `0.05`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InputError(message(expected=f"a share for {name}", got=repr(text), do="give for instance 5%")) from None
+
+
+def seconds(text: str | None, name: str) -> float | None:
+    """A time in seconds, as `90`, `90s`, `10m` or `2h`.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if found is None:
+        raise InputError(message(expected=f"a time for {name}", got=repr(text), do="give for instance 90s, 10m or 2h"))
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def names(text: str) -> list[str]:

@@ -9,7 +9,9 @@ import xarray as xr
 from jaxtyping import Float
 from numpy import ndarray
 
+from bitsandnats.estimators.dependence import dependence, exact, identical_chains, stronger_pull, virial
 from bitsandnats.estimators.diagnostics import convergence, regression_coefficient
+from bitsandnats.estimators.resolution import Resolution, resolution_of
 from bitsandnats.estimators.verdict import Verdict, judge
 from bitsandnats.theory.finite_step import discretisation_share
 
@@ -39,11 +41,18 @@ class LLC:
         """95 % interval for the estimand λ̂(nβ, γ), nats."""
         return self.llc - _Z95 * self.se, self.llc + _Z95 * self.se
 
+    @property
+    def resolution(self) -> Resolution | None:
+        """λ̂ at several temperatures and its extrapolation, where that control was asked for."""
+        return resolution_of(self.tree)
+
     def __str__(self) -> str:
         figures = self.figures
         details = [f"R̂ {figures['rhat']:.2f}", f"ESS {figures['ess']:.0f}"] if "rhat" in figures else []
         if "step_share" in figures:
             details.append(f"step bias ≤ {figures['step_share']:.1%}")
+        elif "acceptance" in figures:
+            details.append("no step bias")
         shown = f"λ̂ = {_rounded(self.llc, self.se)} nats  {self.verdict}"
         return shown + (f"  ({', '.join(details)})" if details else "")
 
@@ -69,8 +78,7 @@ def estimate(tree: xr.DataTree) -> LLC:
     Source: Lau et al. (2024); 2510.12077 eq. (10). Checked against quadrature in `tests/truth/test_llc.py`.
 
     Args:
-        tree: from `run.sample`, perhaps with the noise-only control in group `noise_only` and `top_curvature` among
-            the attributes.
+        tree: from `run.sample`, perhaps with the controls of `recipes.controls`.
     """
     attrs = tree.attrs
     diverged = tuple(int(c) for c in np.flatnonzero(tree["draws"].dataset["diverged_at"].values >= 0))
@@ -78,6 +86,7 @@ def estimate(tree: xr.DataTree) -> LLC:
     if diverged:
         return LLC(math.nan, math.nan, judge(shares, diverged=diverged), shares, tree)
     nbeta = float(attrs["nbeta"])
+    kept = attrs.get("statistics") != "none"
     excess = excess_trace(tree)
     known = convergence(excess)
     llc = nbeta * known.mean
@@ -89,22 +98,36 @@ def estimate(tree: xr.DataTree) -> LLC:
         "drift_se": nbeta * known.drift_se,
         "drift_share": known.drift / known.mean if known.mean else math.nan,
         "dimension": float(attrs["dimension"]),
-        "distance": float(np.sqrt(tree["draws"].dataset["distance_squared"].values.mean())),
-        "likelihood_virial": float(tree["draws"].dataset["likelihood_virial"].values.mean()),
         **shares,
         **_noise_figures(tree, llc),
-        **_slope_figures(tree, llc),
-        "step_share": _step_bias(tree) / llc if llc > 0 else math.nan,
+        **(_step_figures(tree, llc) if kept else {}),
+        **_step_sensitivity(tree, llc),
     }
     chance = attrs.get("chance_loss")
     if chance is not None and chance > attrs["center_loss"]:
         figures["chance_share"] = known.mean / (chance - attrs["center_loss"])
     se = nbeta * math.hypot(known.se, float(attrs.get("center_loss_se", 0.0)))
-    return LLC(llc, se, judge({"llc": llc, "se": se, **figures}), figures, tree)
+    full = exact(tree) or float(attrs.get("batch_size", 0)) >= float(attrs.get("items", math.inf))
+    figures |= {**dependence(tree, excess, llc, full=full), **stronger_pull(tree, llc, se), **virial(tree)}
+    figures["identical_chains"] = float(identical_chains(tree))
+    return LLC(llc, se, judge({"llc": llc, "se": se, **figures}, step_kept=kept), figures, tree)
+
+
+def _step_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
+    """What needs the statistics of each step."""
+    draws = tree["draws"].dataset
+    return {
+        "distance": float(np.sqrt(draws["distance_squared"].values.mean())),
+        "likelihood_virial": float(draws["likelihood_virial"].values.mean()),
+        **_slope_figures(tree, llc),
+        **({} if exact(tree) or llc <= 0 else {"step_share": _step_bias(tree) / llc}),
+    }
 
 
 def _step_share(tree: xr.DataTree) -> dict[str, float]:
     attrs = tree.attrs
+    if exact(tree):
+        return {"acceptance": float(tree["draws"].dataset["acceptance"].mean())}
     if "top_curvature" not in attrs:
         return {}
     curvature = max(float(attrs["top_curvature"]), 0.0)
@@ -141,6 +164,17 @@ def _step_bias(tree: xr.DataTree) -> float:
     product -= nbeta**2 * float(attrs.get("gradient_noise", 0.0)) * (1 - weight)
     scale = float(draws["preconditioner_mean"].mean()) if "preconditioner_mean" in draws else 1.0
     return float(attrs["step_size"]) * scale / 8 * max(product, 0.0)
+
+
+def _step_sensitivity(tree: xr.DataTree, llc: float) -> dict[str, float]:
+    """λ̂ at half and at twice the step, where they were measured, and the line through them at step 0."""
+    found: dict[str, float] = {}
+    for name in ("half_step", "double_step"):
+        if name in tree.children and math.isfinite(tree[name].attrs["llc"]):
+            found |= {name: float(tree[name].attrs["llc"]), f"{name}_se": float(tree[name].attrs["se"])}
+    if "half_step" in found:
+        found["zero_step"] = 2 * found["half_step"] - llc
+    return found
 
 
 def _noise_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:

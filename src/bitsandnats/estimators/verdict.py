@@ -38,6 +38,10 @@ class Thresholds:
         discretisation: predicted excess variance of the stiffest direction.
         step: bound on the share of λ̂ that finite steps and gradient noise add.
         slope: part of the slope at w* in λ̂, as a share of λ̂, where it exceeds three standard errors.
+        acceptance: mean acceptance of a sampler with accept/reject, below which it hardly moves.
+        pull: change of λ̂ from a tenfold pull to this one, and per e-fold of the pull, as a share of λ̂, where it
+            exceeds two standard errors.
+        virial: share of the dimensions that are still spreading, where it exceeds three standard errors.
         noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
     """
 
@@ -50,19 +54,30 @@ class Thresholds:
     step: float = 0.1
     noise: float = 0.5
     slope: float = 0.25
+    acceptance: float = 0.2
+    pull: float = 0.1
+    virial: float = 0.25
 
 
 DEFAULT = Thresholds()
 
 
-def judge(measured: Mapping[str, float], *, diverged: tuple[int, ...] = (), limits: Thresholds = DEFAULT) -> Verdict:
+def judge(
+    measured: Mapping[str, float],
+    *,
+    diverged: tuple[int, ...] = (),
+    step_kept: bool = True,
+    limits: Thresholds = DEFAULT,
+) -> Verdict:
     """The verdict on an estimate of the LLC.
 
     Args:
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
             `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
-            `slope_part`, `slope_part_se`.
+            `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `pull_share`, `gamma_slope`,
+            `virial_gap` and their errors, `half_step`, `double_step`.
         diverged: chains whose loss stopped being finite.
+        step_kept: whether the statistics of each step were kept; without them two checks cannot be made.
         limits: where the lines are drawn.
     """
     at = {name: float(value) for name, value in measured.items() if value is not None and not math.isnan(value)}
@@ -71,6 +86,11 @@ def judge(measured: Mapping[str, float], *, diverged: tuple[int, ...] = (), limi
         return Verdict(NOT_USABLE, (f"chain {chains} diverged and no average is given: reduce the step size",))
     wrong = _sampling(at, limits)
     cautions = _reading(at, limits)
+    if not step_kept:
+        cautions += (
+            "the bias of the finite step and the slope at w* are not judged: the step's statistics were not kept; "
+            "sample with statistics 'step'",
+        )
     if wrong:
         return Verdict(NOT_USABLE, (*wrong, *cautions))
     return Verdict(CAUTION, cautions) if cautions else Verdict(USABLE)
@@ -92,10 +112,13 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
             f"finite steps and gradient noise may add {at['step_share']:.0%} of λ̂: "
             "use larger batches or reduce the step size"
         )
+    reasons += _of_the_step(at, limits)
     if at.get("chance_share", 0) > limits.basin:
         reasons.append(
             f"the draws left the basin ({at['chance_share']:.0%} of the way from L(w*) to chance): raise gamma"
         )
+    if at.get("identical_chains", 0):
+        reasons.append("two chains are copies of each other: give each its own seed")
     if "ess" not in at:
         reasons.append("too few draws, or a loss that never moved: nothing can be said of the error; draw longer")
     if at.get("rhat", 1) > limits.rhat:
@@ -110,6 +133,24 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def _of_the_step(at: dict[str, float], limits: Thresholds) -> list[str]:
+    """What the step does that no bound foresaw."""
+    reasons = []
+    if at.get("acceptance", 1) < limits.acceptance:
+        reasons.append(
+            f"only {at['acceptance']:.0%} of the proposals are accepted: reduce the step size or adapt longer"
+        )
+    for name, said in (("half_step", "half"), ("double_step", "twice")):
+        if name in at:
+            change = abs(at[name] - at["llc"])
+            noise = math.hypot(at.get(f"{name}_se", 0), at.get("se", 0))
+            limit = limits.step * (1 if name == "half_step" else 2)
+            if change > limit * abs(at["llc"]) and change > 3 * noise:
+                share = (at[name] - at["llc"]) / at["llc"]
+                reasons.append(f"at {said} the step λ̂ changes by {share:+.0%}: reduce the step size and draw longer")
+    return reasons
+
+
 def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     """May it be read as λ?"""
     reasons = []
@@ -121,9 +162,33 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         )
     if at["llc"] < 0:
         reasons.append("λ̂ is negative, which no minimum allows")
+    reasons += _pull(at, limits)
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(
             f"it is {at['noise_share']:.0%} of what weight noise alone gives (nβ = 0): "
             "comparable only at equal nβ, γ, unit"
         )
     return tuple(reasons)
+
+
+def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
+    """Does the pull shape the number?"""
+    reasons = []
+    if at.get("pull_share", 0) > limits.pull and at["pull_share"] > 2 * at.get("pull_share_se", 0):
+        reasons.append(
+            f"it depends on the pull: {at['pull_share']:.0%} less at γ = {at['stronger_gamma']:.3g}; lower gamma, or "
+            "compare only at equal nβ, γ, unit"
+        )
+    elif at.get("gamma_slope", 0) < -limits.pull and -at["gamma_slope"] > 2 * at.get("gamma_slope_se", math.inf):
+        reasons.append(
+            f"it depends on the pull: {at['gamma_slope']:+.0%} per e-fold of γ; lower gamma, or compare only at equal "
+            "nβ, γ, unit"
+        )
+    # trajectories of a sampler with accept/reject visit what shapes the loss long before flat directions are full
+    gap = 0 if "acceptance" in at else at.get("virial_gap", 0)
+    if gap > limits.virial and gap > 3 * at.get("virial_gap_se", math.inf):
+        reasons.append(
+            f"{gap:.0%} of the dimensions are still spreading: λ̂ is that of a shorter reach than γ allows; draw longer "
+            "or raise gamma"
+        )
+    return reasons

@@ -1,24 +1,58 @@
 """estimate_llc(): one estimate with its error bar, its control and its verdict."""
 
 import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
-from bitsandnats.calibration import calibrate, noise_excess
-from bitsandnats.curvature import gradient_noise, top_curvature
+from bitsandnats.calibration import calibrate, check_stopping
 from bitsandnats.estimators.llc import LLC, estimate
+from bitsandnats.metric import Metric, in_metric
+from bitsandnats.recipes.controls import check_controls, with_controls
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, changed, settings_from
 from bitsandnats.task import Task
-from bitsandnats.theory.finite_step import noise_only_variance
 
-_CONTROL_DRAWS = 8
-_CONTROL_ITEMS = 32
-_CURVATURE_ITEMS = {"token": 8, "sequence": 8, "sample": 256}
+_MOST_EXTENDED = 20_000  # draws of a chain
+_WORTH_WHILE = 0.05  # of the draws there are
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When there are draws enough.
+
+    Attributes:
+        metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
+        target_se: standard error wanted, as a share of λ̂; None = no such rule.
+        seconds: that sampling may take; None = no limit.
+    """
+
+    target_se: float | None
+    seconds: float | None
+
+    def more(self, tree: xr.DataTree) -> int:
+        """Further draws of each chain; 0 = enough."""
+        found = estimate(tree)
+        draws, seconds = int(tree.attrs["draws"]), float(tree.attrs["seconds"])
+        if not math.isfinite(found.llc) or not math.isfinite(found.se):
+            return 0
+        wanted = math.inf
+        if self.target_se is not None:
+            ratio = found.se / (self.target_se * max(abs(found.llc), 1e-12))
+            wanted = draws * (1.1 * ratio**2 - 1) if ratio > 1 else 0
+        affordable = math.inf
+        if self.seconds is not None:
+            affordable = max(self.seconds - seconds, 0) * (draws + int(tree.attrs["burn_in"])) / max(seconds, 1e-9)
+        elif draws >= _MOST_EXTENDED:
+            return 0
+        # at most doubled at a time: the first estimate of the error is itself uncertain
+        more = math.floor(min(wanted, affordable, draws))
+        return more if more >= draws * _WORTH_WHILE else 0
 
 
 def estimate_llc(
@@ -34,14 +68,17 @@ def estimate_llc(
     draws: int | None = None,
     burn_in: int | None = None,
     start: Literal["center", "noise"] | None = None,
+    metric: Metric | None = None,
+    target_se: float | None = None,
+    budget: float | None = None,
+    controls: Sequence[str] = (),
     seed: int | None = None,
     progress: Progress = silent,
 ) -> LLC:
     """The local learning coefficient of a task at its center, as a measurement.
 
     Whatever is not given is chosen by `calibrate`'s rule, and its reason kept in the settings. Beside the draws it
-    measures the largest curvature (for the share that the finite step adds) and the control: the excess loss under
-    weight noise of the variance that the same chain would have at nβ = 0, with no likelihood at all.
+    measures the controls that the verdict needs (`recipes.controls`).
 
     Args:
         task: what is modelled.
@@ -55,6 +92,11 @@ def estimate_llc(
         draws: steps of each chain that count.
         burn_in: steps of each chain before them.
         start: `center` or `noise`.
+        metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
+        target_se: standard error wanted, as a share of λ̂: draws are added until it is met.
+        budget: seconds that calibration and sampling may take.
+        controls: further ones: `step` (λ̂ at half and twice the step), `resolution` (at other temperatures, with the
+            extrapolation to λ).
         seed: chain c's randomness depends on (seed, c) only; None = that of `settings`, else 0.
         progress: told of the work as it is done.
 
@@ -75,13 +117,25 @@ def estimate_llc(
         "draws": draws,
         "burn_in": burn_in,
         "start": start,
+        "metric": metric,
     }
+    began = time.perf_counter()
+    check_controls(controls)
+    check_stopping(options, target_se=target_se, budget=budget)
     if settings is None:
         check_given(options)
-        settings = calibrate(task, given={**options, "seed": seed or 0}, progress=progress)
+        given = {**options, "seed": seed or 0}
+        settings = calibrate(task, given=given, target_se=target_se, budget=budget, progress=progress)
     else:
         settings = changed(settings, {**options, "seed": seed})
-    return estimate(measure_llc(task, settings, progress=progress))
+    left = None if budget is None else max(budget - (time.perf_counter() - began), 0.0)
+    rule = Stopping(target_se, left) if target_se is not None or budget is not None else None
+    return estimate(measure_llc(task, settings, stopping=rule, controls=controls, progress=progress))
+
+
+def drawn(settings: Settings, estimate: LLC) -> Settings:
+    """The settings with the draws that were made: a rule to stop decides them while it samples."""
+    return changed(settings, {"draws": int(estimate.tree.attrs["draws"])})
 
 
 def check_given(given: dict[str, Any]) -> None:
@@ -96,29 +150,24 @@ def check_given(given: dict[str, Any]) -> None:
     settings_from({"step_size": 1.0, "gamma": 1.0, "nbeta": 1.0, **fields})
 
 
-def measure_llc(task: Task, settings: Settings, *, progress: Progress = silent) -> xr.DataTree:
-    """Draws, largest curvature and noise-only control of one checkpoint, ready for `estimators.llc.estimate`."""
-    tree = sample(task, settings, progress=progress)
-    curvature = top_curvature(task, items=_CURVATURE_ITEMS[task.unit], tolerance=0.05, seed=settings.seed)
-    tree.attrs["top_curvature"] = curvature.value
-    noise = gradient_noise(task, batch_size=settings.batch_size, items=_CURVATURE_ITEMS[task.unit], seed=settings.seed)
-    tree.attrs.update(gradient_noise=noise.trace, gradient_noise_curvature=noise.curvature)
-    variance = _control_variance(tree, settings)
-    if math.isfinite(variance):
-        control = noise_excess(task, variance, draws=_CONTROL_DRAWS, items=_CONTROL_ITEMS, seed=settings.seed)
-        if np.isfinite(control).all():
-            tree["noise_only"] = xr.DataTree(xr.Dataset({"excess": ("draw", control)}, attrs={"variance": variance}))
-    return tree
+def measure_llc(
+    task: Task,
+    settings: Settings,
+    *,
+    stopping: Stopping | None = None,
+    controls: Sequence[str] = (),
+    progress: Progress = silent,
+) -> xr.DataTree:
+    """Draws of one checkpoint with their controls, ready for `estimators.llc.estimate`.
 
-
-def _control_variance(tree: xr.DataTree, settings: Settings) -> float:
-    """Variance of a weight in the same chain at nβ = 0: exact for SGLD, with the mean of A where A adapts."""
-    draws = tree["draws"].dataset
-    scale = float(draws["preconditioner_mean"].mean()) if "preconditioner_mean" in draws else 1.0
-    return noise_only_variance(
-        gamma=settings.gamma,
-        step_size=settings.step_size * scale,
-        burn_in=settings.burn_in,
-        draws=settings.draws,
-        start_variance=1 / settings.gamma if settings.start == "noise" else 0.0,
-    )
+    Args:
+        task: the checkpoint.
+        settings: of the sampler.
+        stopping: when there are draws enough; None = after those of `settings`.
+        controls: further ones, see `recipes.controls`.
+        progress: told of the work as it is done.
+    """
+    moved = in_metric(task, settings.metric)
+    tree = sample(moved, settings, extend=None if stopping is None else stopping.more, progress=progress)
+    drawn = changed(settings, {"draws": int(tree.attrs["draws"])})
+    return with_controls(tree, moved, drawn, controls)

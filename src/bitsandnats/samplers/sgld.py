@@ -24,9 +24,10 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         walk = Walk(target, target.evaluate(state.position, batch), [])
-        for w, d, g, _, buffer in walk.pieces(state):
-            w.add_(g, alpha=-step_size * target.nbeta / 2)
-            w.add_(d, alpha=-step_size * target.gamma / 2)
+        for w, center, leaves, gradients, buffer in walk.blocks(state):
+            w.lerp_(center, step_size * target.gamma / 2)  # the pull, while w is still the step's input
+            for leaf, g in zip(leaves, gradients, strict=True):
+                leaf.add_(g, alpha=-step_size * target.nbeta / 2)
             w.add_(fill_noise(rng, buffer), alpha=step_size**0.5)
         return state._replace(step=state.step + 1), walk.info()
 

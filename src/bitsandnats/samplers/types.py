@@ -93,8 +93,9 @@ class Info(NamedTuple):
     Attributes:
         item_losses: nats an item.
         loss: L_B(w), nats a unit.
-        diverged: the loss or the gradient is not finite.
-        statistics: numbers a chain, such as `distance_squared` = ‖w−w*‖².
+        diverged: the loss or, as far as statistics tell, the weights or the gradient are not finite.
+        statistics: numbers a chain, such as `distance_squared` = ‖w−w*‖²; the sampler's own alone where the target's
+            `statistics` say `none`.
     """
 
     item_losses: Float[Tensor, "chain sample"]
@@ -128,8 +129,29 @@ class Piece(NamedTuple):
     buffer: Float[Tensor, "chain block"]
 
 
+class Block(NamedTuple):
+    """A block of weights, all chains, for an update that needs no w − w* of its own.
+
+    Attributes:
+        weights: a view of the position: writing to it moves the chains.
+        center: w*.
+        leaves: the same weights in the gradient's parts, views too.
+        gradients: ∇L_B(w) in parts, of the leaves' shapes.
+        buffer: for noise, the step's own to overwrite.
+    """
+
+    weights: Float[Tensor, "chain block"]
+    center: Float[Tensor, " block"]
+    leaves: list[Tensor]
+    gradients: list[Tensor]
+    buffer: Float[Tensor, "chain block"]
+
+
 class Walk(NamedTuple):
-    """One pass over all weights, block by block, that sums up the state's statistics on the way."""
+    """One pass over all weights, block by block, that sums up the state's statistics on the way, if they are kept.
+
+    `pieces` and `blocks` are two ways to walk; a step takes one of them, once.
+    """
 
     target: LocalPosterior
     evaluation: Evaluation
@@ -138,40 +160,72 @@ class Walk(NamedTuple):
     def pieces(self, state: State) -> Iterator[Piece]:
         """Every block of weights; d·d, d·g, g·g and d·∇L(w*) of each are taken before it is handed out."""
         if state.flat is not None:
-            yield self._whole(state.flat, state.position)
+            flat = state.flat
+            torch.sub(flat.position, flat.center, out=flat.work[:, 0])
+            self._gather(flat, state.position)
+            self._add_all(flat)
+            yield Piece(flat.position, flat.work[:, 0], flat.work[:, 1], flat.memory, flat.work[:, 3])
             return
-        for name, leaf in state.position.items():
-            weights, center = leaf.flatten(1), self.target.task.center[name].flatten()
-            gradient = self.evaluation.gradient[name].flatten(1)
-            memory = state.memory[name].flatten(1) if name in state.memory else None
-            slope = None if self.target.slope is None else self.target.slope[name].flatten()
-            width = max(_BLOCK // len(weights), 1)
-            for first in range(0, weights.shape[1], width):
-                cut = slice(first, first + width)
-                w, g = weights[:, cut], gradient[:, cut]
-                d = w - center[cut]
-                self._add(d, g, None if slope is None else slope[cut])
-                yield Piece(w, d, g, None if memory is None else memory[:, cut], torch.empty_like(w))
+        for name, cut in self._cuts(state.position):
+            w, g = state.position[name].flatten(1)[:, cut], self.evaluation.gradient[name].flatten(1)[:, cut]
+            d = w - self.target.task.center[name].flatten()[cut]
+            memory = state.memory[name].flatten(1)[:, cut] if name in state.memory else None
+            self._add(name, cut, d, g)
+            yield Piece(w, d, g, memory, torch.empty_like(w))
 
-    def _whole(self, flat: Flat, leaves: Params) -> Piece:
-        """The one block of a packed model; one batched product gives all four sums."""
-        work = flat.work
-        torch.sub(flat.position, flat.center, out=work[:, 0])
-        torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=work[:, 1])
-        gram = torch.bmm(work[:, :2], work[:, :3].transpose(1, 2))
-        self.sums.append(torch.stack([gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1], gram[:, 0, 2]]))
-        return Piece(flat.position, work[:, 0], work[:, 1], flat.memory, work[:, 3])
+    def blocks(self, state: State) -> Iterator[Block]:
+        """As `pieces`, for samplers without memory: no w − w* is made, and no gradient packed, but for statistics."""
+        kept = self.target.statistics == "step"
+        gradient = self.evaluation.gradient
+        if state.flat is not None:
+            flat = state.flat
+            leaves, parts = list(state.position.values()), [gradient[name] for name in state.position]
+            if kept:
+                torch.sub(flat.position, flat.center, out=flat.work[:, 0])
+                self._gather(flat, state.position)
+                self._add_all(flat)
+                leaves, parts = [flat.position], [flat.work[:, 1]]
+            yield Block(flat.position, flat.center, leaves, parts, flat.work[:, 3])
+            return
+        for name, cut in self._cuts(state.position):
+            w, g = state.position[name].flatten(1)[:, cut], gradient[name].flatten(1)[:, cut]
+            center = self.target.task.center[name].flatten()[cut]
+            if kept:
+                self._add(name, cut, w - center, g)
+            yield Block(w, center, [w], [g], torch.empty_like(w))
 
     def info(self) -> Info:
-        """Info of the state that was walked over."""
+        """Info of the state that was walked over; without statistics, a broken gradient shows in the next step."""
         loss = self.evaluation.loss
+        if not self.sums:
+            return Info(self.evaluation.item_losses, loss, (loss - loss).ne(0), {})  # isfinite, in two kernels
         sums = torch.stack(self.sums).sum(0, dtype=torch.float64)
         names = ("distance_squared", "displacement_gradient", "gradient_squared", "displacement_slope")
         diverged = ~(torch.isfinite(loss) & torch.isfinite(sums).all(0))
         return Info(self.evaluation.item_losses, loss, diverged, dict(zip(names, sums, strict=False)))
 
-    def _add(self, d: Tensor, g: Tensor, slope: Tensor | None) -> None:
-        pairs = [(d, d), (d, g), (g, g)] + ([] if slope is None else [(d, slope.expand_as(d))])
+    def _cuts(self, position: Params) -> Iterator[tuple[str, slice]]:
+        for name, leaf in position.items():
+            width = max(_BLOCK // len(leaf), 1)
+            for first in range(0, leaf[0].numel(), width):
+                yield name, slice(first, first + width)
+
+    def _gather(self, flat: Flat, leaves: Params) -> None:
+        torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=flat.work[:, 1])
+
+    def _add_all(self, flat: Flat) -> None:
+        """One batched product gives all four sums of a packed model."""
+        if self.target.statistics == "none":
+            return
+        gram = torch.bmm(flat.work[:, :2], flat.work[:, :3].transpose(1, 2))
+        self.sums.append(torch.stack([gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1], gram[:, 0, 2]]))
+
+    def _add(self, name: str, cut: slice, d: Tensor, g: Tensor) -> None:
+        if self.target.statistics == "none":
+            return
+        pairs = [(d, d), (d, g), (g, g)]
+        if self.target.slope is not None:
+            pairs.append((d, self.target.slope[name].flatten()[cut].expand_as(d)))
         if len(d) == 1:  # one long row: a BLAS dot makes no temporary; many short ones: one call for all
             self.sums.append(torch.stack([torch.dot(left[0], right[0]) for left, right in pairs]).unsqueeze(1))
         else:

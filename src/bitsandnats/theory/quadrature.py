@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.special import kv
+from scipy.special import kve
 
 _POINTS = 4001
 _REACH = 12.0
@@ -58,4 +58,4 @@ def exact_llc_of_crossing(*, nbeta: float, gamma: float) -> float:
         gamma: γ > 0.
     """
     a = gamma**2 / (8 * nbeta)
-    return float(0.5 + a * (1 - kv(1, a) / kv(0, a)))
+    return float(0.5 + a * (1 - kve(1, a) / kve(0, a)))

@@ -1,6 +1,7 @@
 """Losses that are a function of the weights alone, minimal at w* = 0: what a sampler can be checked against."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,8 +30,7 @@ def quadratic(curvature: Sequence[float]) -> Task:
     Args:
         curvature: h_i ≥ 0.
     """
-    h = torch.tensor(curvature, dtype=torch.float64)
-    return _task(len(h), lambda w: 0.5 * (h * w.square()).sum())
+    return _task(len(curvature), _Quadratic(torch.tensor(curvature, dtype=torch.float64)))
 
 
 def minimally_singular(dimension: int) -> Task:
@@ -44,13 +44,27 @@ def normal_crossing(exponents: Sequence[int]) -> Task:
     Args:
         exponents: k_i ≥ 1.
     """
-    powers = [2 * k for k in exponents]
-    return _task(len(powers), lambda w: torch.stack([w[i] ** p for i, p in enumerate(powers)]).prod())
+    return _task(len(exponents), _Crossing(tuple(exponents)))
 
 
-def _task(dimension: int, potential: Callable[[Tensor], Tensor]) -> Task:
-    def loss(model: Callable[[], Any], batch: Batch) -> Tensor:
+@dataclass(frozen=True)
+class _Quadratic:
+    curvature: Tensor
+
+    def __call__(self, model: Callable[[], Any], batch: Batch) -> Tensor:
         assert isinstance(batch, Tensor)
-        return potential(model()).expand(len(batch))
+        return (0.5 * (self.curvature * model().square()).sum()).expand(len(batch))
 
+
+@dataclass(frozen=True)
+class _Crossing:
+    exponents: tuple[int, ...]
+
+    def __call__(self, model: Callable[[], Any], batch: Batch) -> Tensor:
+        assert isinstance(batch, Tensor)
+        w = model()
+        return torch.stack([w[i] ** (2 * k) for i, k in enumerate(self.exponents)]).prod().expand(len(batch))
+
+
+def _task(dimension: int, loss: Callable[[Any, Batch], Tensor]) -> Task:
     return Task.from_module(_Point(dimension), loss, torch.zeros(_ITEMS, 1))
