@@ -28,6 +28,8 @@ class Settings(BaseModel):
         statistics: `step` keeps each step's distance, virial and slope beside the loss, which the verdict judges by;
             `none` keeps the loss alone and is faster.
         metric: `weights`, or `tensors`: pull and noise in units of each tensor's own curvature (`metric.in_metric`).
+        gradient: `plain`, or `control`: less the same batch's gradient at w*, plus the whole data's: less heating by
+            small batches, at twice the price of a step.
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -47,6 +49,7 @@ class Settings(BaseModel):
     baseline: Literal["auto", "all", "batch", "none"] = "auto"
     statistics: Literal["step", "none"] = "step"
     metric: Literal["weights", "tensors"] = "weights"
+    gradient: Literal["plain", "control"] = "plain"
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:

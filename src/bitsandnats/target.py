@@ -46,6 +46,8 @@ class LocalPosterior:
         micro_batch: items a forward pass at most; None = the whole batch.
         slope: ∇L(w*), where its part in the estimate is to be followed.
         statistics: `step`: samplers sum d·d, d·g, g·g and d·slope, d = w−w*, on their way; `none`: they do not.
+        gradient: `plain`: ∇L_B(w); `control`: ∇L_B(w) − ∇L_B(w*) + ∇L(w*), with `slope` over all data, which takes the
+            noise of batches at w* out of every step for one more evaluation.
     """
 
     task: Task
@@ -55,6 +57,7 @@ class LocalPosterior:
     micro_batch: int | None = None
     slope: Params | None = None
     statistics: Literal["step", "none"] = "step"
+    gradient: Literal["plain", "control"] = "plain"
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         """Losses and gradient of L at `position`.
@@ -63,6 +66,16 @@ class LocalPosterior:
             position: weights, each with a leading chain axis.
             batch: items with axes (chain, sample, …); None = all data, the same for every chain.
         """
+        found = self._evaluate(position, batch)
+        if self.gradient == "plain" or batch is None:
+            return found
+        assert self.slope is not None
+        chains = len(found.loss)
+        center = {name: w.expand(chains, *w.shape) for name, w in self.task.center.items()}
+        there = self._evaluate(center, batch).gradient
+        return found._replace(gradient={k: g - there[k] + self.slope[k] for k, g in found.gradient.items()})
+
+    def _evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         if self.mode == "vmap":
             return self._evaluate_vmap(position, batch)
         chains = len(next(iter(position.values())))

@@ -76,11 +76,12 @@ def virial(tree: xr.DataTree) -> dict[str, float]:
 
     $E[(w-w^*)\cdot G]=d+\tfrac\epsilon4E\lVert G\rVert^2$ exactly for an unadjusted chain in its stationary state, and
     without the second term for an exact one. `virial_step` is that term (discretisation and gradient noise);
-    `virial_gap` what is missing beyond it: directions that are still spreading. Not exact while a preconditioner
-    adapts, and not given then. Checked in `tests/truth/test_virial.py`.
+    `virial_gap` what is missing beyond it: directions that are still spreading. Not given with a preconditioner, which
+    adapts, nor for samplers with momentum. Checked in `tests/truth/test_virial.py`.
     """
     draws, attrs = tree["draws"].dataset, tree.attrs
-    if "virial" not in draws or "preconditioner_mean" in draws or not float(attrs["gamma"]) > 0:
+    known = exact(tree) or (attrs.get("dynamics") == "langevin" and "preconditioner_mean" not in draws)
+    if "virial" not in draws or not known or not float(attrs["gamma"]) > 0:
         return {}
     dimension = float(attrs["dimension"])
     step = np.zeros(1)
@@ -96,7 +97,7 @@ def virial(tree: xr.DataTree) -> dict[str, float]:
 
 def exact(tree: xr.DataTree) -> bool:
     """The draws come from a sampler with accept/reject, whose stationary law no step biases."""
-    return "acceptance" in tree["draws"].dataset
+    return tree.attrs.get("dynamics") == "exact"
 
 
 def identical_chains(tree: xr.DataTree) -> bool:

@@ -116,11 +116,13 @@ def estimate(tree: xr.DataTree) -> LLC:
 def _step_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
     """What needs the statistics of each step."""
     draws = tree["draws"].dataset
+    langevin = tree.attrs.get("dynamics", "langevin") == "langevin"
     return {
         "distance": float(np.sqrt(draws["distance_squared"].values.mean())),
         "likelihood_virial": float(draws["likelihood_virial"].values.mean()),
         **_slope_figures(tree, llc),
-        **({} if exact(tree) or llc <= 0 else {"step_share": _step_bias(tree) / llc}),
+        **({"mala_acceptance": float(tree.attrs["mala_acceptance"])} if "mala_acceptance" in tree.attrs else {}),
+        **({"step_share": _step_bias(tree) / llc} if langevin and llc > 0 else {}),
     }
 
 
@@ -128,6 +130,8 @@ def _step_share(tree: xr.DataTree) -> dict[str, float]:
     attrs = tree.attrs
     if exact(tree):
         return {"acceptance": float(tree["draws"].dataset["acceptance"].mean())}
+    if attrs.get("dynamics") == "momentum":
+        return {"step_unbounded": 1.0}
     if "top_curvature" not in attrs:
         return {}
     curvature = max(float(attrs["top_curvature"]), 0.0)

@@ -39,6 +39,7 @@ class Thresholds:
         step: bound on the share of λ̂ that finite steps and gradient noise add.
         slope: part of the slope at w* in λ̂, as a share of λ̂, where it exceeds three standard errors.
         acceptance: mean acceptance of a sampler with accept/reject, below which it hardly moves.
+        mala: acceptance that a Metropolis test would give to steps of an unadjusted sampler.
         pull: change of λ̂ from a tenfold pull to this one, and per e-fold of the pull, as a share of λ̂, where it
             exceeds two standard errors.
         virial: share of the dimensions that are still spreading, where it exceeds three standard errors.
@@ -55,6 +56,7 @@ class Thresholds:
     noise: float = 0.5
     slope: float = 0.25
     acceptance: float = 0.2
+    mala: float = 0.2
     pull: float = 0.1
     virial: float = 0.25
 
@@ -75,7 +77,7 @@ def judge(
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
             `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
             `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `pull_share`, `gamma_slope`,
-            `virial_gap` and their errors, `half_step`, `double_step`.
+            `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`, `mala_acceptance`.
         diverged: chains whose loss stopped being finite.
         step_kept: whether the statistics of each step were kept; without them two checks cannot be made.
         limits: where the lines are drawn.
@@ -140,6 +142,9 @@ def _of_the_step(at: dict[str, float], limits: Thresholds) -> list[str]:
         reasons.append(
             f"only {at['acceptance']:.0%} of the proposals are accepted: reduce the step size or adapt longer"
         )
+    if at.get("mala_acceptance", 1) < limits.mala:
+        share = at["mala_acceptance"]
+        reasons.append(f"a Metropolis test would accept only {share:.0%} of the steps: reduce the step size")
     for name, said in (("half_step", "half"), ("double_step", "twice")):
         if name in at:
             change = abs(at[name] - at["llc"])
@@ -162,6 +167,8 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         )
     if at["llc"] < 0:
         reasons.append("λ̂ is negative, which no minimum allows")
+    if "step_unbounded" in at and "half_step" not in at:
+        reasons.append("no bound on the bias of this sampler's step is known: ask for the control 'step'")
     reasons += _pull(at, limits)
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(

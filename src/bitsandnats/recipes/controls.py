@@ -61,7 +61,7 @@ def with_controls(tree: xr.DataTree, task: Task, settings: Settings, further: Se
         noise = gradient_noise(task, batch_size=settings.batch_size, items=items, seed=settings.seed)
         found["/"] = found["/"].assign_attrs(
             top_curvature=top_curvature(task, items=items, tolerance=0.05, seed=settings.seed).value,
-            gradient_noise=noise.trace,
+            gradient_noise=noise.trace if settings.gradient == "plain" else 0.0,
             gradient_noise_curvature=noise.curvature,
         )
     variance = _noise_variance(tree, settings)

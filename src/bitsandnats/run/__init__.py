@@ -17,6 +17,7 @@ from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables import reducers
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
+from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, assemble, traces_of
 from bitsandnats.samplers.types import Rng, Sampler
 from bitsandnats.settings import Settings, changed
@@ -62,13 +63,18 @@ def sample(
     """
     began = time.perf_counter()
     mode: Literal["loop", "vmap"] = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
-    slope = None
-    if settings.statistics == "step":
-        items, per_pass = _SLOPE_ITEMS[task.unit]
-        slope = center_gradient(task, items=items, batch_size=per_pass)
-    target = LocalPosterior(task, settings.nbeta, settings.gamma, mode, slope=slope, statistics=settings.statistics)
+    target = LocalPosterior(
+        task,
+        settings.nbeta,
+        settings.gamma,
+        mode,
+        slope=_slope(task, settings),
+        statistics=settings.statistics,
+        gradient=settings.gradient,
+    )
     build = samplers.registry.build(settings.sampler)
-    full = "full" in samplers.registry.entry(settings.sampler).tags or settings.batch_size >= len(task.data)
+    tags = samplers.registry.entry(settings.sampler).tags
+    full = "full" in tags or settings.batch_size >= len(task.data)
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
@@ -80,12 +86,27 @@ def sample(
     parts = [next(walk) for walk in walks]
     while True:
         tree = assemble(task, settings, parts, baseline)
-        tree.attrs.update(mode=mode, threads=torch.get_num_threads(), seconds=time.perf_counter() - began)
+        tree.attrs.update(
+            dynamics=_dynamics(tags), mode=mode, threads=torch.get_num_threads(), seconds=time.perf_counter() - began
+        )
         more = 0 if extend is None else extend(tree)
         if more <= 0:
             return tree
         settings = changed(settings, {"draws": settings.draws + more})
         parts = [walk.send(more) for walk in walks]
+
+
+def _dynamics(tags: tuple[str, ...]) -> str:
+    """What is known of a sampler's stationary law: `exact`; `langevin`, biased as SGLD is; `momentum`, otherwise."""
+    return "exact" if "exact" in tags else "momentum" if "momentum" in tags else "langevin"
+
+
+def _slope(task: Task, settings: Settings) -> Params | None:
+    """∇L(w*): of some items to follow its part in the estimate, of all to stand for what the batches are rid of."""
+    items, per_pass = _SLOPE_ITEMS[task.unit]
+    if settings.gradient == "control":
+        return center_gradient(task, items=len(task.data), batch_size=per_pass)
+    return center_gradient(task, items=items, batch_size=per_pass) if settings.statistics == "step" else None
 
 
 def start_position(task: Task, settings: Settings, chain: int) -> Params:
@@ -103,6 +124,10 @@ def start_position(task: Task, settings: Settings, chain: int) -> Params:
         name: w + torch.empty_like(w).normal_(generator=random).mul_(settings.gamma**-0.5)
         for name, w in task.center.items()
     }
+
+
+def _copied(position: Params) -> Params:
+    return {name: w.clone() for name, w in position.items()}
 
 
 class _Shifted(NamedTuple):
@@ -137,6 +162,8 @@ def _run_group(
     watch = {name: observables_room.registry.build(name) for name in observables}
     keep = {name: reducers.build(kind) for name, kind in observables.items()}
     kept = {name: keep[name].init() for name in keep}
+    checked = settings.sampler == "sgld" and settings.statistics == "step" and settings.gradient == "plain"
+    accepted: list[Tensor] = []
     step, steps, alive = 0, settings.steps, True
     while True:
         while step < steps and alive:
@@ -145,7 +172,13 @@ def _run_group(
             if step >= settings.burn_in:
                 for name, look in watch.items():
                     kept[name] = keep[name].update(kept[name], look(task.center, state.position))
+            # a step consumes its state
+            start = _copied(state.position) if checked and step >= steps - CHECKED else None
             state, info = sampler.step(rng, state, batch)
+            if start is not None:
+                accepted.append(
+                    step_acceptance(target, start, state.position, batch, step_size=settings.step_size).cpu()
+                )
             rows.append({"loss": info.loss, _DIVERGED: info.diverged, **info.statistics})
             own_baseline = baseline_loss(task, baseline, indices, batch)
             if own_baseline is not None:
@@ -164,7 +197,8 @@ def _run_group(
             for trace in traces.values():
                 trace[chain, diverged_at[chain] :] = np.nan
         observed = {name: keep[name].result(kept[name]) for name in keep} if (diverged_at < 0).all() else {}
-        steps += yield Part(traces, diverged_at, observed)
+        acceptance = torch.stack(accepted[-CHECKED:], 1).numpy() if accepted else None
+        steps += yield Part(traces, diverged_at, observed, acceptance)
 
 
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:

@@ -13,11 +13,19 @@ from bitsandnats.task import Task
 
 
 class Part(NamedTuple):
-    """What one group of chains left behind: traces (chain, step), and reduced observables."""
+    """What one group of chains left behind.
+
+    Attributes:
+        traces: by name, (chain, step).
+        diverged_at: step at which a chain died (chain); −1 = never.
+        observed: reduced observables by name and kind.
+        acceptance: that a Metropolis test would give to the last steps (chain, step); None where it was not asked.
+    """
 
     traces: dict[str, np.ndarray]
     diverged_at: np.ndarray
     observed: dict[str, dict[str, Tensor]]
+    acceptance: np.ndarray | None
 
 
 def traces_of(rows: list[dict[str, Tensor]], steps: int) -> dict[str, np.ndarray]:
@@ -76,6 +84,9 @@ def assemble(task: Task, settings: Settings, parts: list[Part], baseline: Baseli
             "dimension": task.dimension,
         }
     )
+    accepted = [p.acceptance for p in parts if p.acceptance is not None]
+    if accepted:
+        tree.attrs["mala_acceptance"] = float(np.concatenate(accepted).mean())
     if task.chance_loss is not None:
         tree.attrs["chance_loss"] = task.chance_loss
     return tree
