@@ -61,6 +61,7 @@ def calibrate(
     settings_from({"step_size": 1.0, "gamma": 1.0, "nbeta": 1.0, **choices.fields})  # refuse before measuring
     metric = choices.fields.get("metric", "weights")
     probed = [in_metric(series[i], metric) for i in sorted({0, len(series) // 2, len(series) - 1})]
+    check_fit(series, choices.fields)
     check_stopping(choices.fields, target_se=target_se, budget=budget)
     _check_sampler(choices)
     n = min(task.n for task in probed)
@@ -79,6 +80,32 @@ def calibrate(
     if route is not None:
         return full_batch.settle(probed, choices, route, target_se=target_se, budget=budget, progress=progress)
     return mini_batch.settle(probed, choices, kappa, most_steps=most_steps, progress=progress)
+
+
+def check_fit(tasks: Sequence[Task], given: dict[str, Any]) -> None:
+    """Refuses settings that do not fit the data: a batch larger than they are, β in place of nβ.
+
+    Raises:
+        InputError: one does not.
+    """
+    items, n = min(len(task.data) for task in tasks), min(task.n for task in tasks)
+    batch_size, nbeta = given.get("batch_size"), given.get("nbeta")
+    if batch_size is not None and batch_size > items:
+        raise InputError(
+            message(
+                expected=f"batches of at most the {items} items that the data hold",
+                got=f"batch_size = {batch_size}",
+                do=f"give {items} or fewer",
+            )
+        )
+    if nbeta is not None and nbeta < 1 <= n * nbeta:
+        raise InputError(
+            message(
+                expected="nbeta, n times the inverse temperature, of at least 1",
+                got=f"nbeta = {nbeta:g}, which looks like β itself",
+                do=f"give n·β = {n * nbeta:.4g}",
+            )
+        )
 
 
 def check_stopping(given: dict[str, Any], *, target_se: float | None, budget: float | None) -> None:

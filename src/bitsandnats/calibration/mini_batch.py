@@ -1,14 +1,13 @@
 """The mini-batch route: SGLD, a step small against the curvature, a pull that keeps the draws in the basin."""
 
 import math
-
-import numpy as np
+from typing import NamedTuple
 
 from bitsandnats._types import Progress
 from bitsandnats.calibration.choices import Choices
 from bitsandnats.calibration.locality import NOISE_ITEMS, allowed_excess, noise_excess
 from bitsandnats.errors import SettingsError, message
-from bitsandnats.estimators.llc import excess_trace
+from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, settings_from
 from bitsandnats.task import Task
@@ -16,6 +15,9 @@ from bitsandnats.theory.finite_step import noise_only_variance, relaxation_steps
 
 _GAMMAS = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
 _STIFFNESS = 0.2  # ε κ_max: a discretisation share of 5 %
+_BIAS = 0.04  # of λ̂: finite steps and gradient noise, 2 % each
+_SMALLEST_FACTOR = 0.2
+_RELAXATIONS = 10
 _NOISY_START = 0.3  # nats a unit
 _PROBE_WORK = 3e9  # coordinates times units of all steps of a probing chain
 _FEWEST_PROBE_STEPS = 100
@@ -29,7 +31,8 @@ def settle(tasks: list[Task], choices: Choices, kappa: float, *, most_steps: int
     - γ the smallest of 1, 10, … 1e5 at which the draws' excess loss stays within 0.1 nat and 8 % of the way to chance,
       judged by pure weight noise of variance 1/γ and, below where that passes, by probing chains, extrapolated to the
       full length by the law of free directions;
-    - $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$;
+    - $\epsilon=0.2/(n\beta\kappa_{max}+\gamma)$, then smaller until the bias that a probing chain showed (finite steps
+      and gradient noise, both in proportion to ε) is 4 % of λ̂, as far as ten relaxation times still fit;
     - start at w* + N(0, 1/γ) where that alone costs at most 0.3 nat, else at w*;
     - ten relaxation times of the pull's directions, at least 200 draws and at most `most_steps` steps, a fifth of them
       burn-in (a third from w*).
@@ -46,21 +49,27 @@ def settle(tasks: list[Task], choices: Choices, kappa: float, *, most_steps: int
     """
     choices.choose("batch_size", _default_batch(tasks[0]), f"default for unit {tasks[0].unit}")
     choices.choose("chains", 4, "default")
+    probes: list[_Probe] | None = None
     if "gamma" not in choices:
-        choices.choose("gamma", *_choose_gamma(tasks, choices, kappa, most_steps, progress))
-    stiffness = choices["nbeta"] * kappa + choices["gamma"]
-    choices.choose(
-        "step_size",
-        float(f"{_STIFFNESS / stiffness:.3g}"),
-        f"0.2/(nβ κ_max + γ) with κ_max = {kappa:.3g}, the largest of {len(tasks)} checkpoint(s)",
-    )
+        gamma, reason, probes = _choose_gamma(tasks, choices, kappa, most_steps, progress)
+        choices.choose("gamma", gamma, reason)
+    if "step_size" not in choices:
+        _choose_step(tasks, choices, kappa, probes, most_steps)
     _choose_start_and_length(tasks, choices, most_steps)
     return choices.settings()
 
 
+class _Probe(NamedTuple):
+    """What a short chain showed: the excess that a full one would reach, and the share of λ̂ that the step adds."""
+
+    excess: float
+    step_share: float
+
+
 def _choose_gamma(
     tasks: list[Task], choices: Choices, kappa: float, most_steps: int, progress: Progress
-) -> tuple[float, str]:
+) -> tuple[float, str, list[_Probe] | None]:
+    """γ, its reason, and the probing chains at that γ where there were any."""
     limits = [allowed_excess(task) for task in tasks]
     passing = None
     for gamma in reversed(_GAMMAS):
@@ -69,12 +78,16 @@ def _choose_gamma(
         if not all(cost <= limit for cost, limit in zip(costs, limits, strict=True)):
             break
         passing = gamma
-    by = "weight noise of variance 1/γ"
+    by, kept = "weight noise of variance 1/γ", None
     for gamma in reversed([g for g in _GAMMAS if passing is None or g < passing]):
-        probes = (_probed_excess(task, choices, kappa, gamma, most_steps) for task in tasks)
-        if not all(excess <= limit for excess, limit in zip(probes, limits, strict=True)):
+        probes = []
+        for task, limit in zip(tasks, limits, strict=True):
+            probes.append(_probe(task, choices, kappa, gamma, most_steps))
+            if probes[-1].excess > limit:
+                break
+        if probes[-1].excess > limits[len(probes) - 1]:
             break
-        passing, by = gamma, "a probing chain"
+        passing, by, kept = gamma, "a probing chain", probes
     if passing is None:
         raise SettingsError(
             message(
@@ -83,7 +96,27 @@ def _choose_gamma(
                 do="check that w* is a minimum of this loss on these data, or give gamma and step_size",
             )
         )
-    return passing, f"smallest of 1, 10, … 1e5 whose excess loss under {by} stays ≤ {min(limits):.2g} nat"
+    return passing, f"smallest of 1, 10, … 1e5 whose excess loss under {by} stays ≤ {min(limits):.2g} nat", kept
+
+
+def _choose_step(
+    tasks: list[Task], choices: Choices, kappa: float, probes: list[_Probe] | None, most_steps: int
+) -> None:
+    gamma = choices["gamma"]
+    step_size = _STIFFNESS / (choices["nbeta"] * kappa + gamma)
+    if probes is None:
+        probes = [_probe(task, choices, kappa, gamma, most_steps) for task in tasks]
+    share = max((p.step_share for p in probes if math.isfinite(p.step_share)), default=0.0)
+    # a smaller step relaxes more slowly: as far as there is room, or, where flat directions never relax, regardless
+    room = most_steps / max(_RELAXATIONS * relaxation_steps(step_size * gamma), 1.0) if gamma > 0 else 0.0
+    least = 1 / room if room > 1 else _SMALLEST_FACTOR
+    factor = min(max(_BIAS / share if share > 0 else 1.0, least), 1.0)
+    reason = f"0.2/(nβ κ_max + γ) with κ_max = {kappa:.3g}, the largest of {len(tasks)} checkpoint(s)"
+    if factor < 1:
+        reason = f"{factor:.2g} × {reason}"
+    choices.choose(
+        "step_size", float(f"{factor * step_size:.3g}"), f"{reason}; it adds {factor * share:.1%} of λ̂ there"
+    )
 
 
 def _noise_costs(tasks: list[Task], gamma: float, seed: int) -> list[float]:
@@ -91,11 +124,11 @@ def _noise_costs(tasks: list[Task], gamma: float, seed: int) -> list[float]:
     return [float(noise_excess(t, 1 / gamma, draws=2, items=NOISE_ITEMS, seed=seed).mean()) for t in tasks]
 
 
-def _probed_excess(task: Task, choices: Choices, kappa: float, gamma: float, most_steps: int) -> float:
-    """Excess loss that a chain of full length from w* would reach, from one as long as its price allows.
+def _probe(task: Task, choices: Choices, kappa: float, gamma: float, most_steps: int) -> _Probe:
+    """A chain from w*, as long as its price allows.
 
-    Where the probe is shorter, its excess is scaled by the growth of the variance in free directions: an upper bound,
-    since the likelihood holds the others back. Infinite where the probe diverges.
+    Where it is shorter than a full one, its excess is scaled by the growth of the variance in free directions: an
+    upper bound, since the likelihood holds the others back. Infinite where the probe diverges.
     """
     step_size = _STIFFNESS / (choices["nbeta"] * kappa + gamma)
     work = task.dimension * choices["batch_size"] * task.mean_weight
@@ -114,14 +147,17 @@ def _probed_excess(task: Task, choices: Choices, kappa: float, gamma: float, mos
             "baseline": "batch",
         }
     )
-    excess = excess_trace(sample(task, settings))
-    if not np.isfinite(excess).all():
-        return math.inf
+    found = estimate(sample(task, settings))
+    if not math.isfinite(found.llc):
+        return _Probe(math.inf, math.nan)
     probed, full = (
         noise_only_variance(gamma=gamma, step_size=step_size, burn_in=n // 2, draws=n - n // 2, start_variance=0.0)
         for n in (steps, most_steps)
     )
-    return float(excess.mean()) * full / probed
+    # where w* is no minimum λ̂ is no scale to measure a bias by
+    steady = abs(found.figures["slope_part"]) < 0.5 * abs(found.llc)
+    share = found.figures.get("step_share", math.nan) if steady else math.nan
+    return _Probe(found.figures["excess"] * full / probed, share)
 
 
 def _choose_start_and_length(tasks: list[Task], choices: Choices, most_steps: int) -> None:
@@ -137,7 +173,7 @@ def _choose_start_and_length(tasks: list[Task], choices: Choices, most_steps: in
         f"noise of variance 1/γ alone costs {cost:.2g} nat, {'at most' if noisy else 'more than'} {_NOISY_START}",
     )
     relaxation = relaxation_steps(choices["step_size"] * gamma) if gamma > 0 else math.inf
-    wanted = 10 * relaxation
+    wanted = _RELAXATIONS * relaxation
     share = 0.2 if choices["start"] == "noise" else 1 / 3
     total = int(min(most_steps, max(wanted, _FEWEST_DRAWS / (1 - share))))
     said = f"ten relaxation times of the pull ({relaxation:.0f} steps each)"

@@ -48,6 +48,8 @@ def show_llc(estimate: Any, settings: Any) -> None:
     """One estimate, the settings behind it, and why they were chosen."""
     out = console.output()
     _verdict(str(estimate), estimate.verdict.status, out)
+    if estimate.resolution is not None:
+        out.print(str(estimate.resolution), markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("setting", no_wrap=True)
     table.add_column("value", no_wrap=True)

@@ -212,7 +212,20 @@ def as_record(estimate: LLC) -> dict[str, Any]:
     """The estimate as plain values for a summary; null where not a number."""
     lo, hi = estimate.interval
     record: dict[str, Any] = {"llc": estimate.llc, "se": estimate.se, **estimate.figures}
-    plain = {k: float(v) if math.isfinite(v) else None for k, v in record.items()}
+    plain = {k: _plain(v) for k, v in record.items()}
     interval = [lo, hi] if math.isfinite(lo) and math.isfinite(hi) else [None, None]
     verdict = {"status": estimate.verdict.status, "reasons": list(estimate.verdict.reasons)}
-    return {**plain, "interval": interval, "verdict": verdict}
+    return {**plain, "interval": interval, "verdict": verdict, "resolution": _curve(estimate.resolution)}
+
+
+def _curve(found: Resolution | None) -> dict[str, Any] | None:
+    """The resolution curve as plain values."""
+    if found is None:
+        return None
+    points = [{name: _plain(getattr(point, name)) for name in ("nbeta", "llc", "se")} for point in found.points]
+    limit = {name: _plain(getattr(found, name)) for name in ("llc", "se", "misfit")}
+    return {**limit, "multiplicity": found.multiplicity, "points": points}
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

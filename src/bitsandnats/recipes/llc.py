@@ -10,7 +10,7 @@ import xarray as xr
 
 from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
-from bitsandnats.calibration import calibrate, check_stopping
+from bitsandnats.calibration import calibrate, check_fit, check_stopping
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.metric import Metric, in_metric
 from bitsandnats.recipes.controls import check_controls, with_controls
@@ -122,6 +122,7 @@ def estimate_llc(
     began = time.perf_counter()
     check_controls(controls)
     check_stopping(options, target_se=target_se, budget=budget)
+    check_fit([task], options)
     if settings is None:
         check_given(options)
         given = {**options, "seed": seed or 0}

@@ -9,6 +9,7 @@ from bitsandnats.report.control_figures import controls_figure
 from bitsandnats.report.curve_figures import curves_figure, traces_figure
 from bitsandnats.report.fit_figures import fits_figure
 from bitsandnats.report.numbers import Number, compact, finite
+from bitsandnats.report.resolution_figures import resolution_figure
 from bitsandnats.report.series_figures import critical_figure, llc_figure, loss_figure
 from bitsandnats.report.style import by_step, has_step
 from bitsandnats.report.tables import POINTS_PER_CHAIN, Tables, chosen_fits, main_tolerance
@@ -45,6 +46,13 @@ def figures(tables: Tables) -> list[Figure]:
             f"Loss at each checkpoint’s weights, nats per {unit}, 95 % intervals over the evaluation items. "
             "The intervals are of single checkpoints: all share the same items, so differences are known better."
             + left_out,
+        ),
+        _figure(
+            ("resolution", "series", "Resolution curve"),
+            resolution_figure(summary),
+            "λ̂ at several temperatures with everything else the same, 95 % intervals. Dashed: λ extrapolated by "
+            "λ − (m−1)/(ln nβ + c), averaged over the multiplicities m that the curve does not exclude. A curve that "
+            "still rises at its right end has not resolved λ; one that falls at its left end is held by the pull.",
         ),
     ]
     tolerances = summary.get("tolerances") or []

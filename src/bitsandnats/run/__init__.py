@@ -1,5 +1,6 @@
 """sample(): the only chain loop."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Literal, NamedTuple
@@ -25,6 +26,7 @@ from bitsandnats.target import LocalPosterior, faster_mode
 from bitsandnats.task import Task
 
 _DIVERGED = "diverged"
+_ARRAYS = 3  # of the weights' size a chain, at least: position, gradient, noise
 _LOOK = 10  # steps between looks at what the chains have done: each waits for the device
 _SLOPE_ITEMS = {"token": (32, 16), "sequence": (32, 16), "sample": (2048, 512)}  # in all, a pass
 
@@ -59,7 +61,7 @@ def sample(
         `diverged_at` (chain), −1 for never; group `observables`. The estimand's names are attributes.
 
     Raises:
-        InputError: an unknown sampler, observable or reducer.
+        InputError: an unknown sampler, observable or reducer, or more chains than memory.
     """
     began = time.perf_counter()
     mode: Literal["loop", "vmap"] = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
@@ -78,12 +80,17 @@ def sample(
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
+    _check_memory(task, len(groups[0]))
     walks = []
     for group in groups:
         sampler: Sampler = build(target, step_size=settings.step_size)
         shown = _Shifted(progress, group[0] * settings.steps, len(group), settings.chains * settings.steps)
         walks.append(_run_group(target, sampler, settings, group, full, baseline, dict(observables or {}), shown))
-    parts = [next(walk) for walk in walks]
+    parts = []
+    for walk in walks:
+        parts.append(next(walk))
+        if extend is None:  # large models have no room for the weights of chains that are done
+            walk.close()
     while True:
         tree = assemble(task, settings, parts, baseline)
         tree.attrs.update(
@@ -94,6 +101,25 @@ def sample(
             return tree
         settings = changed(settings, {"draws": settings.draws + more})
         parts = [walk.send(more) for walk in walks]
+
+
+def _check_memory(task: Task, chains: int) -> None:
+    """Refuses a group of chains that cannot fit, before it is tried."""
+    wanted = chains * _ARRAYS * sum(w.numel() * w.element_size() for w in task.center.values())
+    if task.device.type == "cuda":
+        there = torch.cuda.get_device_properties(task.device).total_memory
+    elif hasattr(os, "sysconf"):
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    if wanted > there:
+        raise InputError(
+            message(
+                expected=f"chains that fit into {there / 2**30:.1f} GiB of memory",
+                got=f"{chains} at a time, which need {wanted / 2**30:.1f} GiB",
+                do="use fewer chains, or mode 'loop'",
+            )
+        )
 
 
 def _dynamics(tags: tuple[str, ...]) -> str:
