@@ -106,3 +106,44 @@ def wave_task(wave_snapshots: dict[str, nn.Module], waves: tuple[Tensor, Tensor]
     import bitsandnats as bn
 
     return bn.Task.from_module(wave_snapshots["step400"], bn.losses.gaussian(0.1), waves)
+
+
+TRANSFORMERS = {
+    "neox": ("GPTNeoX", {"intermediate_size": 32}),
+    "neox-sequential": ("GPTNeoX", {"intermediate_size": 32, "use_parallel_residual": False, "attention_bias": False}),
+    "neox-tied": ("GPTNeoX", {"intermediate_size": 32, "tie_word_embeddings": True}),
+    "gpt2": ("GPT2", {}),
+    "gpt2-untied": ("GPT2", {"tie_word_embeddings": False}),
+    "llama": ("Llama", {"intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 6}),
+    "llama-tied": ("Llama", {"intermediate_size": 16, "tie_word_embeddings": True}),
+    "qwen2": ("Qwen2", {"intermediate_size": 24, "num_key_value_heads": 1}),
+    "qwen3": ("Qwen3", {"intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8}),
+    "phi3": ("Phi3", {"intermediate_size": 24, "num_key_value_heads": 2, "pad_token_id": 0}),
+    "mixtral": ("Mixtral", {"intermediate_size": 24, "num_key_value_heads": 2}),
+    "gemma2": ("Gemma2", {"intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8}),
+}
+
+
+def transformer(name: str, dtype: torch.dtype = torch.float32, **changes: Any) -> nn.Module:
+    """A tiny random causal language model, 3 layers of 4 heads unless changed; norms and biases far from 1 and 0."""
+    transformers = pytest.importorskip("transformers")
+    family, options = TRANSFORMERS[name]
+    size = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 16}
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=40, bos_token_id=0, eos_token_id=1, **{**size, **options, **changes}
+    )
+    with torch.random.fork_rng(devices=[]):
+        suffix = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+        model = getattr(transformers, family + suffix)(config).to(dtype).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter, p in model.named_parameters():
+            p.copy_((0.3 if p.ndim > 1 else 0.7) * torch.randn(p.shape, generator=generator, dtype=dtype))
+            if p.ndim == 1 and parameter.endswith("weight"):
+                p.add_(1)
+    return model
+
+
+@pytest.fixture(scope="session")
+def build_transformer() -> Callable[..., nn.Module]:
+    return transformer

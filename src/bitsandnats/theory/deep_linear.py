@@ -1,13 +1,13 @@
 r"""The learning coefficient of a deep linear network at any weights, from the ranks of its partial products.
 
 Near w* the set of weights with the same product consists of strata: those where the product of the first j layers has
-rank $r+u_j$ for all j, with r the rank of the whole and $u_0=H_0-r\ge u_1\ge\dots\ge u_L=0$. With $h_j=H_j-r$ and
+rank $r+u_j$ for all j, with r the rank of the whole and $u_0=H_0-r\ge u_1\ge\ldots\ge u_L=0$. With $h_j=H_j-r$ and
 $\delta_j=u_{j-1}-u_j$ a stratum has codimension
 
 $$r(H_0+H_L-r)+\sum_{j=1}^L\delta_j(h_j-u_j)=r(H_0+H_L-r)-\tfrac12h_0^2+\sum_{j=1}^L(\tfrac12\delta_j^2+h_j\delta_j)$$
 
 and w* lies in its closure where each partial product leaves room for it: $\sum_{v<j\le w}\delta_j\le H_v-r_{vw}$, the
-dimension of the kernel of $W_w\cdots W_{v+1}$ at w*. λ(w*) is half the smallest such codimension. It cannot be more,
+dimension of the kernel of $W_w⋯ W_{v+1}$ at w*. λ(w*) is half the smallest such codimension. It cannot be more,
 since the learning coefficient of an ideal is at most half the codimension of its zeros; it cannot be less, since the
 codimension of the arcs on which the product agrees to order e is a sum of e such terms, one for each order, each under
 the same constraints.

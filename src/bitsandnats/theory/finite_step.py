@@ -1,5 +1,7 @@
 """What a discretised Langevin chain does exactly on a quadratic, known before sampling."""
 
+from typing import cast
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -96,8 +98,8 @@ def sghmc_variance(
 ) -> Float[ndarray, " parameter"]:
     r"""Stationary variance of SGHMC's weights on L = ½Σ h_i w_i², for each coordinate.
 
-    $\frac{1+\epsilon V/4\alpha}{\kappa_i[1-\epsilon\kappa_i/4(2-\alpha)]}$, here as the solution of the discrete Lyapunov
-    equation of (w, r). Checked in `tests/truth/test_sghmc.py`.
+    $\frac{1+\epsilon V/4\alpha}{\kappa_i[1-\epsilon\kappa_i/4(2-\alpha)]}$, here as the solution of the discrete
+    Lyapunov equation of (w, r). Checked in `tests/truth/test_sghmc.py`.
 
     Args:
         curvature: h_i, nats per squared unit of weight.
@@ -127,8 +129,8 @@ def sgnht_law(
     r"""Variance of SGNHT's weights on L = ½Σ h_i w_i², and the friction ζ that its thermostat settles at.
 
     Exact where ζ hardly fluctuates, that is for many weights: ζ is what makes the mean of E[r²] over the weights 1,
-    and the rest is SGHMC with that friction. As ε → 0, $\zeta\to1-\sqrt{1-2\alpha}\approx\alpha$ and the variance tends to
-    $(1-\zeta/2)/\kappa_i$: α must be small as well. Checked in `tests/truth/test_sgnht.py`.
+    and the rest is SGHMC with that friction. As ε → 0, $ζ\to1-\sqrt{1-2\alpha}\approx\alpha$ and the variance tends to
+    $(1-ζ/2)/\kappa_i$: α must be small as well. Checked in `tests/truth/test_sgnht.py`.
 
     Args:
         curvature: h_i, nats per squared unit of weight.
@@ -155,7 +157,7 @@ def sgnht_law(
     if cold is None:
         got = f"ε·κ up to {step_size * float(kappa.max()):.3g} at α = {friction}"
         raise InputError(message(expected="a friction that keeps the temperature", got=got, do="reduce the step size"))
-    zeta = float(brentq(excess, 1e-9 * cold, cold, xtol=1e-14))
+    zeta = cast(float, brentq(excess, 1e-9 * cold, cold, xtol=1e-14))
     return _momentum_law(kappa, step_size, zeta, noise)[:, 0, 0], zeta
 
 
@@ -170,8 +172,9 @@ def adam_sgld_variance(
 ) -> Float[ndarray, " parameter"]:
     r"""Stationary variance of AdamSGLD's weights on L = ½Σ h_i w_i² with A frozen, for each coordinate.
 
-    Of the chain (w, m): $m'=\beta_1m+(1-\beta_1)hw,\ w'=w-\tfrac\epsilon2A(n\beta m'+\gamma w)+\sqrt{\epsilon A}\,\eta$, by its
-    discrete Lyapunov equation. At β₁ = 0 it is `stationary_variance`. Checked in `tests/truth/test_adam_sgld.py`.
+    Of the chain (w, m): $m'=\beta_1m+(1-\beta_1)hw$,
+    $w'=w-\tfrac\epsilon2A(n\beta m'+\gamma w)+\sqrt{\epsilon A}\,\eta$, by its discrete Lyapunov equation.
+    At β₁ = 0 it is `stationary_variance`. Checked in `tests/truth/test_adam_sgld.py`.
 
     Args:
         curvature: h_i, nats per squared unit of weight.

@@ -83,7 +83,7 @@ def conditional_llc(
     gamma: float,
     step: float | None = None,
 ) -> float:
-    r"""λ̂(nβ, γ) of $L=\tfrac12h(|w_1|,\dots)\lVert v\rVert^2$ with v ∈ R^k: quadratic in v given the other weights.
+    r"""λ̂(nβ, γ) of $L=\tfrac12h(|w_1|,\ldots)\lVert v\rVert^2$ with v ∈ R^k: quadratic in v given the other weights.
 
     v integrated out leaves a factor $(n\beta h+\gamma)^{-k/2}$ and $n\beta E[L|w]=\tfrac k2n\beta h/(n\beta h+\gamma)$:
     one length less than `lengths_llc` needs.
@@ -123,11 +123,11 @@ def product_llc(*, nbeta: float, gamma: float) -> float:
     return _mean(0.5 * nbeta * (a**2 / kappa + (gamma * (a - 1) / kappa) ** 2), exponent)
 
 
-def two_unit_llc(inputs: int, outputs: int, *, nbeta: float, gamma: float) -> float:
+def two_unit_llc(inputs: int, outputs: int, *, nbeta: float, gamma: float, step: float = 0.1) -> float:
     r"""λ̂(nβ, γ) of L = ½‖BA‖² at 0, two hidden units: A is 2 × inputs, B outputs × 2.
 
     Given A's singular values σ₁ ≥ σ₂ the rows of B are normal. With p inputs and q outputs
-    $p(\sigma)\propto(\sigma_1^2-\sigma_2^2)\prod_i\sigma_i^{p-2}(n\beta\sigma_i^2+\gamma)^{-q/2}e^{-\gamma\sigma_i^2/2}$
+    $p(\sigma)\propto(\sigma_1^2-\sigma_2^2)∏_i\sigma_i^{p-2}(n\beta\sigma_i^2+\gamma)^{-q/2}e^{-\gamma\sigma_i^2/2}$
     and $n\beta E[L|\sigma]=\tfrac q2\sum_in\beta\sigma_i^2/(n\beta\sigma_i^2+\gamma)$: a sum over ln σ₁ and the logit
     of σ₂/σ₁.
 
@@ -136,6 +136,7 @@ def two_unit_llc(inputs: int, outputs: int, *, nbeta: float, gamma: float) -> fl
         outputs: q ≥ 1.
         nbeta: nβ.
         gamma: γ > 0.
+        step: of the sum, in units of ln σ₁ and of the logit.
 
     Raises:
         InputError: fewer than two inputs or no outputs.
@@ -144,10 +145,9 @@ def two_unit_llc(inputs: int, outputs: int, *, nbeta: float, gamma: float) -> fl
         raise InputError(
             message(expected="two inputs and one output or more", got=f"{inputs}, {outputs}", do="change the widths")
         )
-    step = _STEPS[2]
     top = 0.5 * math.log((2 * _TAIL + 8 * inputs) / gamma)
     s = np.arange(top - _SPAN, top + step, step)[:, None]
-    t = np.arange(-_SPAN, _SPAN, step)[None, :]
+    t = np.arange(-_SPAN, _SPAN / 2, step)[None, :]
     log_ratio = -np.logaddexp(0, -t)
     squares = [np.exp(2 * s), np.exp(2 * (s + log_ratio))]
     exponent = (2 * inputs) * s + (inputs - 1) * log_ratio - np.logaddexp(0, t) + np.log1p(np.exp(log_ratio))

@@ -9,7 +9,7 @@ from bitsandnats.errors import InputError, message
 
 @dataclass(frozen=True)
 class LearningCoefficient:
-    r"""The two numbers of a singularity: $V(\epsilon)\simeq c\,\epsilon^\lambda(-\ln\epsilon)^{m-1}$.
+    r"""The two numbers of a singularity: $V(\epsilon)\approx c\,\epsilon^\lambda(-\ln\epsilon)^{m-1}$.
 
     V is the volume of the weights near w* whose loss exceeds L(w*) by less than ε.
 
@@ -41,7 +41,7 @@ def minimally_singular(dimension: int) -> LearningCoefficient:
 
 
 def normal_crossing(exponents: Sequence[int], jacobian: Sequence[int] | None = None) -> LearningCoefficient:
-    r"""λ and m of $K=\prod w_i^{2k_i}$ under a prior density $\propto\prod|w_i|^{h_i}$ near 0.
+    r"""λ and m of $K=∏ w_i^{2k_i}$ under a prior density $\propto∏|w_i|^{h_i}$ near 0.
 
     $\lambda=\min_i(h_i+1)/(2k_i)$ over k_i > 0, m the number of minima (Watanabe 2009).
 
@@ -77,7 +77,7 @@ def independent(*blocks: LearningCoefficient) -> LearningCoefficient:
     orders = [b.multiplicity for b in blocks]
     known = [m for m in orders if m is not None]
     multiplicity = 1 + sum(m - 1 for m in known) if len(known) == len(orders) else None
-    return LearningCoefficient(sum(b.llc for b in blocks), multiplicity)
+    return LearningCoefficient(float(sum(b.llc for b in blocks)), multiplicity)
 
 
 def copies(block: LearningCoefficient, count: int) -> LearningCoefficient:
@@ -112,11 +112,11 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> LearningC
 def deep_linear(widths: Sequence[int], rank: int) -> LearningCoefficient:
     r"""λ and m of a deep linear network at a true map of the given rank (Aoyagi 2024).
 
-    With $M^{(s)}=H^{(s)}-r$, take the set Σ of ℓ+1 smallest $M^{(s)}$ with $\sum_\Sigma M\ge\ell\max_\Sigma M$ and
-    $\sum_\Sigma M<\ell\min_{\Sigma^c}M$; $S=\sum_\Sigma M$, $M=\lceil S/\ell\rceil$, $a=S-(M-1)\ell$:
+    With $M^{(s)}=H^{(s)}-r$, take the set Σ of ℓ+1 smallest $M^{(s)}$ with $\sum_Σ M\ge\ell\max_Σ M$ and
+    $\sum_Σ M<\ell\min_{Σ^c}M$; $S=\sum_Σ M$, $M=\lceil S/\ell\rceil$, $a=S-(M-1)\ell$:
 
     $$\lambda=\frac{r(H^{(0)}+H^{(L)})-r^2}2+\frac{a(\ell-a)}{4\ell}-\frac{\ell(\ell-1)}4(\frac S\ell)^2
-    +\frac12\sum_{i<j\in\Sigma}M^{(i)}M^{(j)},\qquad m=a(\ell-a)+1$$
+    +\frac12\sum_{i<j\inΣ}M^{(i)}M^{(j)},\quad m=a(\ell-a)+1$$
 
     This is the smallest λ among all weights that realise the map. It is λ(w*) itself where every layer and every
     product of neighbouring layers has rank r; elsewhere see `theory.deep_linear.local_coefficient`.

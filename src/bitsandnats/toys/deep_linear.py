@@ -117,6 +117,23 @@ def random_deep_linear(
     )
 
 
+def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int, *, samples: int = SAMPLES, seed: int = 0) -> Toy:
+    """Reduced-rank regression: a linear network of two layers at a random teacher of minimal ranks.
+
+    Args:
+        inputs: H₀.
+        hidden: H₁.
+        outputs: H₂.
+        rank: of both layers and of the map.
+        samples: n.
+        seed: of teacher and inputs.
+
+    Raises:
+        InputError: widths and rank that do not fit, or fewer samples than inputs.
+    """
+    return random_deep_linear([inputs, hidden, outputs], rank, samples=samples, seed=seed)
+
+
 def minimal_rank_teacher(widths: Sequence[int], rank: int, *, seed: int = 0) -> list[Float[ndarray, "_ _"]]:
     """Layers of a random teacher in which every layer and every product of neighbouring layers has the same rank.
 
@@ -169,7 +186,19 @@ def mixed_rank_teacher(
         widths: H₀, …, H_L.
         layer_ranks: of W₁, …, W_L.
         seed: any non-negative integer.
+
+    Raises:
+        InputError: not one rank a layer, or one beyond its layer's widths.
     """
+    full = [min(pair) for pair in itertools.pairwise(widths)]
+    if len(full) != len(layer_ranks) or not all(0 <= rank <= f for rank, f in zip(layer_ranks, full, strict=True)):
+        raise InputError(
+            message(
+                expected=f"a rank for each layer, at most {', '.join(map(str, full))}",
+                got=f"ranks {list(layer_ranks)}",
+                do="change them or the widths",
+            )
+        )
     random = np.random.default_rng([seed, _STREAM["teacher"]])
     pairs = itertools.pairwise(widths)
     return [_core(random, after, before, rank) for (before, after), rank in zip(pairs, layer_ranks, strict=True)]

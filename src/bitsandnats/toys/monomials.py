@@ -20,7 +20,7 @@ _ITEMS = 2
 
 @dataclass(frozen=True)
 class Monomial:
-    r"""$\prod_i\lVert w_i\rVert^{2k_i}$ of groups of weights $w_i\in R^{d_i}$.
+    r"""$∏_i\lVert w_i\rVert^{2k_i}$ of groups of weights $w_i\in R^{d_i}$.
 
     Attributes:
         exponents: k_i ≥ 1.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bitsandnats.task import Task
 from bitsandnats.theory.learning_coefficient import LearningCoefficient
@@ -12,6 +12,7 @@ SAMPLES = 20_000
 """Samples that a toy stands for where nothing else is said."""
 
 
+@runtime_checkable
 class Value(Protocol):
     """λ̂ of one block of weights, as the functions of `theory.finite_temperature` give it."""
 

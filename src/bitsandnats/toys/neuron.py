@@ -24,7 +24,7 @@ _TORCH = {"tanh": torch.tanh, "relu": torch.relu}
 def neurons(activation: Literal["tanh", "relu"], *, count: int = 1, samples: float = SAMPLES) -> Toy:
     r"""L = ½Σ E[(a φ(b x))²] over independent neurons that should stay silent, at a = b = 0: λ = 1/2, m = 2 each.
 
-    The loss is quadratic in a with curvature $h(b)=E[\varphi(bx)^2]$, even in b as the 16 inputs lie symmetrically in
+    The loss is quadratic in a with curvature $h(b)=E[φ(bx)^2]$, even in b as the 16 inputs lie symmetrically in
     [−2, 2], so one integral over b is left of λ̂(nβ, γ).
 
     Args:

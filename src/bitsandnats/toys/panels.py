@@ -7,7 +7,7 @@ import numpy as np
 from bitsandnats.theory.finite_temperature import quadratic_llc
 from bitsandnats.theory.learning_coefficient import regular
 from bitsandnats.toys.monomials import monomial, sum_of_monomials
-from bitsandnats.toys.neurons import neurons
+from bitsandnats.toys.neuron import neurons
 from bitsandnats.toys.potentials import quadratic
 from bitsandnats.toys.products import unit_products, zero_products
 from bitsandnats.toys.regression import linear_regression
@@ -21,7 +21,7 @@ def panel() -> dict[str, Toy]:
     large to say much.
     """
     return {
-        "quadratic": _quadratic([1.0] * 20, "20 weights of curvature 1"),
+        "regular": _quadratic([1.0] * 20, "20 weights of curvature 1"),
         "anisotropic": _quadratic(np.geomspace(1e-2, 1e2, 20).tolist(), "20 curvatures over four decades"),
         "flat directions": _quadratic([1.0] * 20 + [0.0] * 20, "20 weights of curvature 1 and 20 flat ones"),
         "minimally singular": _quadratic([1.0] * 20 + [0.0], "21 weights, flat along one of them"),
