@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from bitsandnats._types import Params
-from bitsandnats.compressors.types import Prepared
+from bitsandnats.compressors.types import Level, Levels, Prepared
 from bitsandnats.task import Task
+
+PERCENT = Levels("integer", tuple(range(1, 101)), "percent of weights")  # from severe to mild
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,23 @@ def keep_largest() -> KeepLargest:
 class _Prepared:
     task: Task
     sizes: torch.Tensor
-    levels: tuple[int, ...] = tuple(range(1, 101))  # from severe to mild
+    levels: Levels = PERCENT
     draws: int = 1
 
-    def compress(self, level: int, draw: int = 0) -> Params:
+    def compress(self, level: Level, draw: int = 0) -> Params:
         least = self.sizes[self._kept(level) - 1]
         return {name: torch.where(w.abs() >= least, w, 0) for name, w in self.task.center.items()}
 
-    def bits(self, level: int) -> float:
+    def bits(self, level: Level) -> float:
         """32 a kept or fixed weight, and which ones are kept: the entropy of the mask."""
         kept, d = self._kept(level), self.task.dimension
         fixed = sum(p.numel() for p in self.task.fixed.values())
         return 32 * (kept + fixed) + sum(-k * math.log2(k / d) for k in (kept, d - kept) if k)
 
-    def details(self, level: int) -> dict[str, float]:
+    def details(self, level: Level) -> dict[str, float]:
         return {"kept": float(self._kept(level))}
 
-    def _kept(self, level: int) -> int:
+    def _kept(self, level: Level) -> int:
         return math.ceil(self.task.dimension * level / 100)
 
 

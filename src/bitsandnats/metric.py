@@ -23,7 +23,7 @@ _ITEMS = {"token": 8, "sequence": 8, "sample": 256}
 def in_metric(task: Task, metric: Metric) -> Task:
     r"""The task in coordinates in which the pull and the noise are isotropic.
 
-    `weights` is the task itself. With `tensors` each tensor is measured in units of $s=(\mathrm{tr}H_t/d_t)^{-1/2}$,
+    `weights` is the task itself. With `tensors` each tensor is measured in units of $s=(tr H_t/d_t)^{-1/2}$,
     the root mean curvature of its own block at w*: the pull becomes $\tfrac\gamma2\sum_t\lVert w_t-w^*_t\rVert^2/s_t^2$
     and the noise of a step follows. Rescaling a tensor, as ReLU networks allow without changing the function, then
     changes nothing at all. λ is the same in any metric; λ̂(nβ, γ) is comparable only in the same one. Checked in

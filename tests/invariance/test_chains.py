@@ -1,6 +1,7 @@
 """A chain's numbers are a function of (seed, chain), whatever runs beside it."""
 
 import ast
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,30 @@ from bitsandnats.target import LocalPosterior
 FIELDS = {"nbeta": 200.0, "gamma": 20.0, "step_size": 2e-4, "batch_size": 32, "draws": 25, "burn_in": 5}
 NAMES = ("loss", "baseline", "distance_squared", "virial", "gradient_norm_squared", "likelihood_virial")
 
+MINI = {"sgld": 2e-4, "rmsprop_sgld": 2e-5, "adam_sgld": 2e-5, "sghmc": 2e-4, "sgnht": 2e-4}
+FULL = {"hmc(leapfrogs=2, adapt_steps=9)": 1e-3, "mala(adapt_steps=9)": 1e-5, "mclmc(adapt_steps=9)": 1e-2}
+OWN = {  # statistics that a sampler keeps whether or not it takes those of every sampler
+    "rmsprop_sgld": {"preconditioner_max", "preconditioner_mean"},
+    "adam_sgld": {"preconditioner_max", "preconditioner_mean"},
+    "sgnht": {"thermostat", "kinetic_temperature"},
+    "hmc": {"acceptance", "step_size_used"},
+    "mala": {"acceptance", "step_size_used"},
+    "mclmc": {"energy_change", "step_size_used"},
+}
+
 
 def traces(task, **fields):
     tree = sample(task, Settings(**{**FIELDS, **fields}))
     return {name: tree["draws"].dataset[name].values for name in NAMES}
 
 
-@pytest.mark.parametrize("sampler", ["sgld", "rmsprop_sgld"])
+@pytest.mark.parametrize("sampler", MINI)
 @pytest.mark.parametrize("start", ["center", "noise"])
 @pytest.mark.parametrize("mode", ["loop", "vmap"])
 @pytest.mark.parametrize("chains", [1, 2])
 def test_alone_and_in_a_group(sampler, start, mode, chains, digit_task):
     """Bit for bit on a CPU."""
-    options = {"sampler": sampler, "start": start, "mode": mode, "baseline": "batch"}
-    options["step_size"] = 2e-4 if sampler == "sgld" else 2e-5
+    options = {"sampler": sampler, "start": start, "mode": mode, "baseline": "batch", "step_size": MINI[sampler]}
     four = traces(digit_task, chains=4, **options)
     few = traces(digit_task, chains=chains, **options)
     for name in NAMES:
@@ -38,11 +49,14 @@ def test_alone_and_in_a_group(sampler, start, mode, chains, digit_task):
     assert len({float(v) for v in four["loss"][:, -1]}) == 4  # different chains differ
 
 
+@pytest.mark.parametrize("sampler", ["sgld", *FULL])
 @pytest.mark.parametrize("start", ["center", "noise"])
 @pytest.mark.parametrize("mode", ["loop", "vmap"])
 @pytest.mark.parametrize("chains", [1, 2])
-def test_full_batch_alone_and_in_a_group(start, mode, chains, wave_task):
-    options = {"start": start, "mode": mode, "batch_size": 300, "step_size": 1e-5}
+def test_full_batch_alone_and_in_a_group(sampler, start, mode, chains, wave_task):
+    """What adapts, adapts for each chain by itself."""
+    step_size = {"sgld": 1e-5, **FULL}[sampler]
+    options = {"sampler": sampler, "start": start, "mode": mode, "batch_size": 300, "step_size": step_size}
     three, few = traces(wave_task, chains=3, **options), traces(wave_task, chains=chains, **options)
     for name in NAMES:
         assert np.array_equal(few[name], three[name][:chains]), name
@@ -56,10 +70,11 @@ def test_loop_and_vmap_agree(wave_task, digit_task):
             assert np.allclose(loop[name], vmap[name], rtol=tolerance, atol=tolerance), name
 
 
-@pytest.mark.parametrize("sampler", ["sgld", "rmsprop_sgld"])
+@pytest.mark.parametrize(
+    ("sampler", "packed"), [*itertools.product(MINI, [True, False]), *itertools.product(FULL, [True])]
+)
 @pytest.mark.parametrize("mode", ["loop", "vmap"])
-@pytest.mark.parametrize("packed", [True, False])
-def test_statistics_watch_and_do_not_touch(sampler, mode, packed, digit_task, monkeypatch):
+def test_statistics_watch_and_do_not_touch(sampler, packed, mode, digit_task, monkeypatch):
     """The chain is bit for bit the same whether or not the step's sums are taken."""
     if not packed:
         monkeypatch.setattr(types, "_FLAT", 0)
@@ -68,8 +83,9 @@ def test_statistics_watch_and_do_not_touch(sampler, mode, packed, digit_task, mo
     for name in ("loss", "baseline"):
         for group in ("draws", "burn_in"):
             assert np.array_equal(watched[group].dataset[name].values, alone[group].dataset[name].values)
-    own = {"preconditioner_max", "preconditioner_mean"} if sampler == "rmsprop_sgld" else set()
+    own = OWN.get(sampler.partition("(")[0], set())
     assert set(alone["draws"].dataset) == {"loss", "baseline", "diverged_at"} | own
+    own = {"kinetic_temperature"} if sampler == "sghmc" else own
     assert set(watched["draws"].dataset) == set(NAMES) | {"slope_part", "diverged_at"} | own
 
 

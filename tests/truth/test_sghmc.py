@@ -121,7 +121,7 @@ def test_friction_needs_the_gradient_noise(known):
     noise = NBETA**2 / batch
     option = f", noise_variance={noise if known else 0.0}"
     tree = run(
-        means(400, COPIES), f"sghmc(friction={friction}{option})", step_size=step_size, burn_in=200, draws=draws,
+        means(300, 60), f"sghmc(friction={friction}{option})", step_size=step_size, burn_in=200, draws=draws,
         batch_size=batch,
     )  # fmt: skip
     options = {"nbeta": NBETA, "gamma": GAMMA, "step_size": step_size, "friction": friction}

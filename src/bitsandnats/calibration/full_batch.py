@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import xarray as xr
 
 from bitsandnats._types import Progress
 from bitsandnats.calibration.choices import Choices
 from bitsandnats.calibration.locality import chance_limit
 from bitsandnats.errors import SettingsError, message
+from bitsandnats.estimators.dependence import virial
 from bitsandnats.estimators.diagnostics import convergence
 from bitsandnats.estimators.llc import excess_trace
 from bitsandnats.run import sample
@@ -21,15 +23,18 @@ from bitsandnats.task import Task
 _SECONDS = 120.0  # an estimate, calibration included
 _SMALL_DATA, _PATIENCE = 2048, 5.0  # where mini-batches would hold nearly all data anyway
 _EVALUATIONS = 9000  # of a typical estimate: pilots, burn-in and draws, times leapfrogs
+_RUN_SECONDS, _RUN_TRANSITIONS = 40.0, 200  # what a run's trajectories may take, and how many there are
 _STIFFEST_PULL = 0.01  # γ over nβ κ_max at which the search begins
 _DECADES = 6
 _SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
 _LEAPFROGS = (16, 512)
+_ACROSS = 64  # leapfrogs at most for the sake of flat directions: a stronger pull is cheaper
 _PILOT = (40, 40)  # burn-in and draws
 _TARGET_SE = 0.01
 _DRAWS = (100, 4000)
 _BURN_IN = 60
-_TAU = 3.0  # draws a trajectory's length is worth: above, trajectories are lengthened
+_TAU = 6.0  # draws that one effective draw may take: an angle at random already costs three
+_SPREADING = 0.1  # of the dimensions: below, the draws have filled the reach that the pull allows
 
 
 class Route(NamedTuple):
@@ -49,13 +54,24 @@ class Route(NamedTuple):
 
 
 class _Pilot(NamedTuple):
-    """One short run: λ̂ with its error, and how well it moved."""
+    """One short run: λ̂ with its error, and how well it moved.
+
+    Attributes:
+        llc: λ̂, nats.
+        se: its standard error.
+        minimum: the slope at w* plays no part.
+        local: the draws stayed in the basin.
+        tau: draws that one effective draw takes.
+        gap: share of the dimensions that are still spreading.
+        step_size: that the chains adapted to.
+    """
 
     llc: float
     se: float
     minimum: bool
     local: bool
     tau: float
+    gap: float
     step_size: float
 
 
@@ -107,9 +123,8 @@ def settle(
     )
     choices.choose("chains", route.chains, "default")
     choices.choose("start", "center", "trajectories are long: burn-in forgets the start")
-    leapfrogs = _LEAPFROGS[0]
     if "gamma" in choices:
-        pilots, leapfrogs = _pilots(tasks, choices, route, choices["gamma"], leapfrogs)
+        pilots, leapfrogs = _relaxed(tasks, choices, route, choices["gamma"], _LEAPFROGS[0])
     else:
         gamma, reason, pilots, leapfrogs = _choose_gamma(tasks, choices, route, progress)
         choices.choose("gamma", gamma, reason)
@@ -147,21 +162,22 @@ def _choose_gamma(
     """γ, its reason, its pilots and their leapfrogs."""
     stiffest = choices["nbeta"] * route.stiffness * _STIFFEST_PULL
     top = round(math.log10(stiffest)) if stiffest > 0 else 0
-    leapfrogs = _LEAPFROGS[0]
-    kept: tuple[float, list[_Pilot]] | None = None
+    kept: tuple[float, list[_Pilot], int] | None = None
     for k in range(_DECADES):
         gamma = float(10.0 ** (top - k))
-        pilots, leapfrogs = _pilots(tasks, choices, route, gamma, leapfrogs)
+        pilots, leapfrogs = _relaxed(tasks, choices, route, gamma, kept[2] if kept else _LEAPFROGS[0])
         progress("choosing gamma", k + 1, _DECADES)
         if not all(p.local for p in pilots):
             if kept is None:
                 return _stronger(tasks, choices, route, gamma, leapfrogs)
-            return kept[0], "the weakest of tens whose draws stay in the basin", kept[1], leapfrogs
+            return kept[0], "the weakest of tens whose draws stay in the basin", *kept[1:]
+        if kept is not None and any(p.gap > _SPREADING for p in pilots):
+            return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
         if kept is not None and all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
             return gamma, f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ", pilots, leapfrogs
-        kept = (gamma, pilots)
+        kept = (gamma, pilots, leapfrogs)
     assert kept is not None
-    return kept[0], f"the weakest tried: λ̂ still changed by more than {_SAME:.0%} per tenfold γ", kept[1], leapfrogs
+    return kept[0], f"the weakest tried: λ̂ still changed by more than {_SAME:.0%} per tenfold γ", *kept[1:]
 
 
 def _stronger(
@@ -170,7 +186,7 @@ def _stronger(
     """The first larger γ whose draws stay in the basin."""
     for _ in range(_DECADES):
         gamma *= 10
-        pilots, leapfrogs = _pilots(tasks, choices, route, gamma, leapfrogs)
+        pilots, leapfrogs = _relaxed(tasks, choices, route, gamma, leapfrogs)
         if all(p.local for p in pilots):
             return gamma, "the weakest of tens whose draws stay in the basin", pilots, leapfrogs
     raise SettingsError(
@@ -190,14 +206,18 @@ def _same(stronger: _Pilot, weaker: _Pilot) -> bool:
     return abs(weaker.llc - stronger.llc) <= max(_SAME * abs(weaker.llc), min(noise, 2 * _SAME * abs(weaker.llc)))
 
 
-def _pilots(
+def _relaxed(
     tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int
 ) -> tuple[list[_Pilot], int]:
-    """A pilot of each task, and the leapfrogs that their autocorrelation asks for from now on."""
-    pilots = [_pilot(task, choices, route, gamma, leapfrogs) for task in tasks]
-    slowest = max(p.tau for p in pilots)
-    factor = 1 if slowest <= _TAU else 2 if slowest <= 3 * _TAU else 4
-    return pilots, min(leapfrogs * factor, _LEAPFROGS[1])
+    """A pilot of each task, with trajectories long enough where the time allows it, and their leapfrogs."""
+    most = int(min(max(_RUN_SECONDS / (route.seconds * _RUN_TRANSITIONS), 2 * _LEAPFROGS[0]), _LEAPFROGS[1]))
+    while True:
+        pilots = [_pilot(task, choices, route, gamma, leapfrogs) for task in tasks]
+        slow, spreading = (max(getattr(p, name) for p in pilots) for name in ("tau", "gap"))
+        longest = most if slow > _TAU else min(_ACROSS, most) if spreading > _SPREADING else 0
+        if leapfrogs >= longest or not all(p.local for p in pilots):
+            return pilots, leapfrogs
+        leapfrogs = min((2 if slow > _TAU else 4) * leapfrogs, longest)
 
 
 def _pilot(task: Task, choices: Choices, route: Route, gamma: float, leapfrogs: int) -> _Pilot:
@@ -221,7 +241,7 @@ def _pilot(task: Task, choices: Choices, route: Route, gamma: float, leapfrogs: 
     tree = sample(task, settings)
     excess = excess_trace(tree)
     if not np.isfinite(excess).all():
-        return _Pilot(math.nan, math.nan, False, False, math.inf, step_size)
+        return _Pilot(math.nan, math.nan, False, False, math.inf, math.nan, step_size)
     known = convergence(excess)
     data = tree["draws"].dataset
     slope = convergence(data["slope_part"].values)
@@ -234,8 +254,16 @@ def _pilot(task: Task, choices: Choices, route: Route, gamma: float, leapfrogs: 
         minimum,
         limit is None or known.mean <= limit,
         excess.size / ess,
+        _spreading(tree),
         float(f"{np.median(data['step_size_used'].values):.3g}"),
     )
+
+
+def _spreading(tree: xr.DataTree) -> float:
+    """Share of the dimensions that are still spreading, where that is beyond doubt."""
+    found = virial(tree)
+    gap, noise = found.get("virial_gap", 0.0), found.get("virial_gap_se", 0.0)
+    return gap if gap > 3 * noise else 0.0
 
 
 def _evaluation_seconds(task: Task, chains: int, mode: str) -> float:

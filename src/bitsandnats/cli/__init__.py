@@ -16,6 +16,8 @@ _KEPT = {
     "train": "the checkpoints saved so far are kept, and the same command goes on from the last one",
     "llc": "nothing of this estimate is kept, and the same command begins it anew",
     "compress": "nothing of this measurement is kept, and the same command begins it anew",
+    "reproduce": "what is finished is kept in the run folder, and the same command goes on from there",
+    "selftest": "nothing is kept, and the same command begins anew",
     "report": "the run folder is as it was, and the same command writes its report anew",
 }
 

@@ -3,7 +3,7 @@
 import typer
 
 from bitsandnats._version import __version__
-from bitsandnats.cli import demo, inspect, measure, study, train
+from bitsandnats.cli import demo, inspect, measure, reproduce, selftest, study, train
 
 _EXAMPLES = (
     "Examples:",
@@ -49,7 +49,9 @@ for verb, examples in (
     (study.study, study.EXAMPLES),
     (measure.llc, measure.LLC_EXAMPLES),
     (measure.compress, measure.COMPRESS_EXAMPLES),
+    (selftest.selftest, selftest.EXAMPLES),
     (inspect.report, inspect.REPORT_EXAMPLES),
     (inspect.ls, inspect.LS_EXAMPLES),
 ):
     app.command(epilog="\n".join(("Examples:", *examples)))(verb)
+app.add_typer(reproduce.app, name="reproduce")

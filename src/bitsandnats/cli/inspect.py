@@ -11,7 +11,7 @@ from bitsandnats.errors import InputError, message
 REPORT_EXAMPLES = ("bitsandnats report runs/demo",)
 LS_EXAMPLES = ("bitsandnats ls", "bitsandnats ls compressors")
 
-_FAMILIES = ("samplers", "compressors", "observables")
+_FAMILIES = ("samplers", "compressors", "observables", "experiments")
 
 
 def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")]) -> None:
@@ -23,7 +23,8 @@ def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run 
 
 def ls(
     family: Annotated[
-        str | None, typer.Argument(metavar="FAMILY", help="samplers, compressors or observables; by default all.")
+        str | None,
+        typer.Argument(metavar="FAMILY", help="samplers, compressors, observables or experiments; by default all."),
     ] = None,
 ) -> None:
     """Lists the algorithms of a family with their options and defaults."""

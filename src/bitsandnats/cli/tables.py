@@ -30,13 +30,18 @@ def show_run(run: Any, page: Any, as_json: bool) -> None:
 
 def show_study(summary: dict[str, Any], out: Console) -> None:
     """The table of a study, why estimates are not usable, its findings and its verdict."""
-    out.print(f"{summary['title']}: n_q* at ΔL = {summary['main_tolerance']:g} nats a token", highlight=False)
+    main, schemes = summary["main_tolerance"], summary["schemes"]
+    unit = (summary.get("model") or {}).get("unit") or "unit"
+    name = "n_q*" if schemes == ["quantize"] else "critical levels"
+    out.print(f"{summary['title']}: {name} at ΔL = {main:g} nats a {unit}", highlight=False)
     table = _study_table(summary, ())
     for count in range(1, len(_DISPENSABLE) + 1):
         if out.measure(table).maximum <= out.width:
             break
         table = _study_table(summary, _DISPENSABLE[:count])
     out.print(table)
+    if len(schemes) > 1:
+        out.print(_schemes_table(summary))
     for said in _remarks(summary["checkpoints"]):
         _item(said, out)
     for finding in summary["findings"]:
@@ -63,22 +68,23 @@ def show_llc(estimate: Any, settings: Any) -> None:
 def show_critical(label: str, points: Sequence[Any]) -> None:
     """Critical points of one model, a line a tolerance."""
     out = console.output()
-    out.print(f"{label}: {points[0].scheme}", markup=False, highlight=False)
+    out.print(f"{label}: {points[0].scheme}, critical {points[0].unit}", markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("tolerance", "n_q*", "bits/parameter", "ΔL ± se"):
+    for name in ("tolerance", "critical", "95 % interval", "bits/parameter", "ΔL ± se"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for point in points:
-        cells = [f"{point.tolerance:g}", *("—" for _ in range(3)), "no level meets it"]
-        if point.level is not None:
-            error = point.excess_loss_se
-            cells[1:] = [
-                str(point.level),
-                _number(point.bits_per_parameter, 2),
-                _estimate(point.excess_loss, error, _digits(error)),
-                "the scheme's floor" if point.censored else "" if point.monotone else "ΔL is not monotone",
-            ]
-        table.add_row(*cells)
+        error, ends = point.excess_loss_se, point.interval
+        shown = str(point.level) if isinstance(point.level, int) else f"{point.crossing:.4g}"
+        remark = "the scheme's floor" if point.censored else "" if point.monotone else "ΔL is not monotone"
+        table.add_row(
+            f"{point.tolerance:g}",
+            point.bound or shown,
+            f"{ends[0]:.3g} … {ends[1]:.3g}" if math.isfinite(ends[0]) else "—",
+            _number(point.bits_per_parameter, 2),
+            _estimate(point.excess_loss, error, _digits(error)),
+            "no level meets it" if point.level is None else remark,
+        )
     out.print(table, highlight=False)
 
 
@@ -103,8 +109,9 @@ def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:
     table.add_column("checkpoint", no_wrap=True)
     for name in measured:
         table.add_column(name, justify="right", no_wrap=True)
-    for scheme in schemes:
-        table.add_column("n_q*" if len(schemes) == 1 else scheme, justify="right", no_wrap=True)
+    alone = schemes if len(schemes) == 1 else []  # several have a table of their own
+    for scheme in alone:
+        table.add_column("n_q*" if scheme == "quantize" else scheme, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in summary["checkpoints"]:
         llc = row["llc"] or {}
@@ -117,9 +124,22 @@ def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:
             "R̂": _number(llc.get("rhat"), 2),
             "ESS": _number(llc.get("ess"), 0),
         }
-        critical = (_critical(row["critical"].get(scheme, []), main) for scheme in schemes)
+        critical = (_critical(row["critical"].get(scheme, []), main) for scheme in alone)
         verdict = Text(_SHORT.get(status, status), style=_STYLES.get(status, ""))
         table.add_row(Text(row["label"]), *(cells[name] for name in measured), *critical, verdict)
+    return table
+
+
+def _schemes_table(summary: dict[str, Any]) -> Table:
+    """The critical level of each scheme at the main tolerance, a line a checkpoint."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("checkpoint", no_wrap=True)
+    for scheme in summary["schemes"]:
+        table.add_column(Text(scheme.replace("-", "-\n").replace("(", "\n(")), justify="right")
+    for row in summary["checkpoints"]:
+        found = (row["critical"].get(scheme, []) for scheme in summary["schemes"])
+        cells = [_critical(points, summary["main_tolerance"]) for points in found]
+        table.add_row(Text(row["label"]), *cells)
     return table
 
 
@@ -166,6 +186,9 @@ def _number(value: float | None, digits: int) -> str:
 
 def _critical(points: Sequence[dict[str, Any]], tolerance: float) -> str:
     point = next((p for p in points if p["tolerance"] == tolerance), None)
-    if point is None or point["level"] is None:
+    if point is None:
         return "—"
-    return f"≤ {point['level']}" if point["censored"] else f"{point['level']} ({point['crossing']:.1f})"
+    if point["bound"]:
+        return point["bound"]
+    exact = isinstance(point["level"], int)
+    return f"{point['level']} ({point['crossing']:.1f})" if exact else f"{point['crossing']:.3g}"

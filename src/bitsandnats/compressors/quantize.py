@@ -1,23 +1,20 @@
-"""Symmetric quantization that includes zero, one range for all weights (2510.12077, section 4.1 and C.3)."""
+"""Symmetric quantization that includes zero, one range for all weights or one a group (2510.12077, 4.1 and C.3)."""
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from bitsandnats._types import Params
-from bitsandnats.compressors.types import Prepared
+from bitsandnats.compressors.price import FLOAT_BITS, check_weights, fixed_bits
+from bitsandnats.compressors.ranges import Granularity, Ranges, RangeSearch, measure, prepare_search, search_range
+from bitsandnats.compressors.types import Level, Levels, Prepared
 from bitsandnats.errors import InputError, message
 from bitsandnats.task import Task
 
-_MOST = 256
-_SCAN_POINTS = 12
-_TAIL_POINTS = 6
-_REFINEMENT_ROUNDS = 3
-_RANGE_IN_SD = (1.0, 8.0)
+_LEVELS = Levels("integer", tuple(range(4, 257, 2)), "n_q")
 _SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
-_FLOAT_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -25,73 +22,86 @@ class Quantize:
     """Quantization to `n_q − 1` values; build it with `quantize()`.
 
     Attributes:
-        max_abs: `optimal`, m minimising the loss, or `largest`, m = the largest |weight|.
+        max_abs: `optimal`, the range minimising the loss, or `largest`, the largest |weight|.
+        granularity: what has a range of its own: `model`, `tensor` or `channel`.
     """
 
     max_abs: Literal["optimal", "largest"]
+    granularity: Granularity = "model"
 
     @property
     def scheme(self) -> str:
-        """Its registered name."""
-        return "quantize" if self.max_abs == "optimal" else "quantize-largest"
+        """Its registered name, with those options that are not the default."""
+        name = "quantize" if self.max_abs == "optimal" else "quantize-largest"
+        return name if self.granularity == "model" else f"{name}(granularity={self.granularity!r})"
 
     def prepare(self, task: Task, seed: int = 0) -> Prepared:
-        """Measures the weights' scale and largest value, and chooses the items on which m is searched."""
-        largest = max(float(w.abs().max()) for w in task.center.values())
-        squares = sum(float(w.double().square().sum()) for w in task.center.values())
-        return _Quantizer(task, self.max_abs, largest, math.sqrt(squares / task.dimension))
+        """Measures scale and largest value of each group of weights.
+
+        Raises:
+            ModelError: the weights are damaged, or all zero.
+        """
+        check_weights(task)
+        return _Quantizer(task, self.max_abs, measure(task.center, self.granularity))
 
 
-def quantize(max_abs: str = "optimal") -> Quantize:
+def quantize(max_abs: str = "optimal", granularity: str = "model") -> Quantize:
     r"""Symmetric quantization: $\Delta=m/(n_q/2-1)$, clamp to [−m, m], round to the nearest multiple of Δ.
 
-    The values are kΔ with |k| ≤ n_q/2 − 1: n_q − 1 of them, zero and ±m included; counted as log₂ n_q bits a
-    parameter. Checked by hand in `tests/truth/test_quantize.py`.
+    The values are kΔ with |k| ≤ n_q/2 − 1: n_q − 1 of them, zero and ±m included. The source counts log₂ n_q bits a
+    parameter (`bits_per_parameter`); `bits` is the whole price, d·log₂(n_q − 1) for the values, 32 for each range and
+    32 for each fixed parameter. Checked by hand in `tests/truth/test_quantize.py`.
 
     Args:
-        max_abs: `optimal`: one m for the whole model that minimises the loss at each level, searched densely from 1 to
-            8 times the weights' root mean square (the loss is jagged in m, and at severe levels the best m lies far
-            below the largest weight) and coarsely from there to the largest weight (where mild levels have it);
-            it is searched on evenly spaced items of the data on which ΔL is measured, one number for all weights;
-            `largest`: m = max|w|.
+        max_abs: `optimal`: the range minimises the loss at each level, on at most 16 evenly spaced items (512 for unit
+            `sample`) of the data on which ΔL is measured; the loss is jagged in m, and at severe levels the best m lies
+            far below the largest weight; see `compressors.ranges.search_range`. With several groups each has the range
+            min(c · rms, largest), and one c is searched. `largest`: m = max|w| of each group.
+        granularity: one range for the whole `model` (the source's), for each `tensor`, or for each `channel` (row of a
+            matrix; other tensors have one).
 
     Raises:
-        InputError: another value of `max_abs`.
+        InputError: another value.
     """
-    if max_abs == "optimal":
-        return Quantize("optimal")
-    if max_abs == "largest":
-        return Quantize("largest")
-    raise InputError(message(expected="max_abs 'optimal' or 'largest'", got=repr(max_abs), do="choose one"))
+    for name, value, known in (
+        ("max_abs", max_abs, ("optimal", "largest")),
+        ("granularity", granularity, get_args(Granularity)),
+    ):
+        if value not in known:
+            expected = f"{name} {', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
+            raise InputError(message(expected=expected, got=repr(value), do="choose one"))
+    return Quantize("optimal" if max_abs == "optimal" else "largest", granularity)  # pyright: ignore[reportArgumentType]
 
 
-def quantize_largest() -> Quantize:
+def quantize_largest(granularity: str = "model") -> Quantize:
     """Quantization with m = the largest |weight| (2510.12077, C.3)."""
-    return Quantize("largest")
+    return quantize("largest", granularity)
 
 
-def quantize_weights(params: Params, *, intervals: int, max_abs: float) -> Params:
+def quantize_weights(params: Params, *, intervals: int, max_abs: float | Params) -> Params:
     """Each weight clamped to [−m, m] and rounded to the nearest of n_q − 1 values.
 
     Args:
         params: weights.
         intervals: n_q, even and at least 4 (2 would divide by zero).
-        max_abs: m > 0.
+        max_abs: m > 0; or by tensor, in shapes that broadcast against it, where groups of zeros have m = 0.
 
     Raises:
         InputError: n_q odd or below 4, or m not positive.
     """
     check_intervals(intervals)
+    half = intervals // 2 - 1
+    if isinstance(max_abs, dict):
+        return {name: _rounded(w, half, max_abs[name]) for name, w in params.items()}
     if not max_abs > 0:
         raise InputError(message(expected="max_abs > 0", got=str(max_abs), do="give a positive range"))
-    half = intervals // 2 - 1
     return {
         name: torch.round(torch.clamp(w, -max_abs, max_abs) * (half / max_abs)) * (max_abs / half)
         for name, w in params.items()
     }
 
 
-def check_intervals(intervals: int) -> None:
+def check_intervals(intervals: Level) -> None:
     """Refuses an n_q that is odd or below 4.
 
     Raises:
@@ -101,61 +111,71 @@ def check_intervals(intervals: int) -> None:
         raise InputError(message(expected="n_q even and at least 4", got=f"n_q = {intervals}", do="use 4, 6, 8, …"))
 
 
+class _Range(NamedTuple):
+    """What was chosen at a level: the clip in units of rms, and how many losses that took."""
+
+    clip: float
+    losses: int
+
+
 @dataclass(frozen=True)
 class _Quantizer:
     task: Task
     rule: Literal["optimal", "largest"]
-    largest: float
-    scale: float
-    levels: tuple[int, ...] = tuple(range(4, _MOST + 1, 2))
+    ranges: Ranges
+    levels: Levels = _LEVELS
     draws: int = 1
-    chosen: dict[int, float] = field(default_factory=dict)  # memory of m, level by level
+    chosen: dict[Level, _Range] = field(default_factory=dict)  # memory of c, level by level
+    shared: dict[str, RangeSearch] = field(default_factory=dict)  # made when the first level is searched
 
-    def compress(self, level: int, draw: int = 0) -> Params:
-        return quantize_weights(self.task.center, intervals=level, max_abs=self._max_abs(level))
+    def compress(self, level: Level, draw: int = 0) -> Params:
+        clip = self._range(level).clip
+        return quantize_weights(self.task.center, intervals=int(level), max_abs=self.ranges.at(clip))
 
-    def bits(self, level: int) -> float:
-        """log₂ n_q a moving parameter, 32 for m, 32 a fixed parameter."""
+    def bits(self, level: Level) -> float:
+        """log₂(n_q − 1) a moving parameter, 32 a range, 32 a fixed parameter."""
         check_intervals(level)
-        fixed = sum(p.numel() for p in self.task.fixed.values())
-        return self.task.dimension * math.log2(level) + _FLOAT_BITS * (1 + fixed)
+        return self.task.dimension * math.log2(level - 1) + FLOAT_BITS * self.ranges.groups + fixed_bits(self.task)
 
-    def details(self, level: int) -> dict[str, float]:
-        return {"max_abs": self._max_abs(level), "bits_per_parameter": math.log2(level)}
+    def details(self, level: Level) -> dict[str, float]:
+        """`max_abs` is the largest m of all groups, `range_losses` the evaluations spent on choosing it."""
+        found, most = self._range(level), self.ranges.at(self._range(level).clip)
+        largest = max(float(m.max()) for m in most.values()) if isinstance(most, dict) else most
+        return {
+            "max_abs": largest,
+            "range_losses": float(found.losses),
+            "bits_per_parameter": math.log2(level),
+        }
 
-    def _max_abs(self, level: int) -> float:
+    def _range(self, level: Level) -> _Range:
         check_intervals(level)
         if level not in self.chosen:
-            self.chosen[level] = self.largest if self.rule == "largest" else self._search(level)
+            self.chosen[level] = _Range(math.inf, 0) if self.rule == "largest" else self._search(int(level))
         return self.chosen[level]
 
-    def _search(self, level: int) -> float:
-        """M of least loss: a geometric scan, then halvings of the gap around the best point."""
-        low, high = (self.scale * k for k in _RANGE_IN_SD)
-        high = min(high, self.largest)
-        if not low < high:
-            return self.largest
-        points = _geometric(low, high, _SCAN_POINTS)
-        if high < self.largest:  # at mild levels, what clipping outliers costs outweighs a finer grid
-            points += _geometric(high, self.largest, _TAIL_POINTS)[1:]
-        seen = {m: self._loss(level, m) for m in points}
-        for _ in range(_REFINEMENT_ROUNDS):
-            points = sorted(seen)
-            best = points.index(min(seen, key=seen.__getitem__))
-            for neighbour in (best - 1, best + 1):
-                if 0 <= neighbour < len(points):
-                    m = math.sqrt(points[best] * points[neighbour])
-                    seen[m] = self._loss(level, m)
-        return min(seen, key=seen.__getitem__)
+    def _search(self, level: int) -> _Range:
+        if "search" not in self.shared:
+            self.shared["search"] = prepare_search(self.task.center, self.ranges, self._clipped_loss)
+        clip, losses = search_range(self.shared["search"], level, lambda c: self._loss(self._quantized(level, c)))
+        return _Range(clip, losses)
+
+    def _quantized(self, level: int, clip: float) -> Params:
+        return quantize_weights(self.task.center, intervals=level, max_abs=self.ranges.at(clip))
+
+    def _clipped_loss(self, clip: float) -> float:
+        most = self.ranges.at(clip)
+        if isinstance(most, dict):
+            return self._loss({name: torch.clamp(w, -most[name], most[name]) for name, w in self.task.center.items()})
+        return self._loss({name: torch.clamp(w, -most, most) for name, w in self.task.center.items()})
 
     @torch.no_grad()
-    def _loss(self, level: int, max_abs: float) -> float:
-        weights = quantize_weights(self.task.center, intervals=level, max_abs=max_abs)
+    def _loss(self, weights: Params) -> float:
         count = min(_SEARCH_ITEMS[self.task.unit], len(self.task.data))
         batch = self.task.batch(torch.linspace(0, len(self.task.data) - 1, count).round().long())
         value = float(self.task.mean_loss(self.task.item_losses(weights, batch)))
         return value if math.isfinite(value) else math.inf
 
 
-def _geometric(low: float, high: float, points: int) -> list[float]:
-    return [low * (high / low) ** (i / (points - 1)) for i in range(points)]
+def _rounded(w: torch.Tensor, half: int, most: torch.Tensor) -> torch.Tensor:
+    safe = torch.where(most > 0, most, 1)  # a group of zeros stays zero
+    return torch.round(torch.clamp(w, -most, most) * (half / safe)) * (safe / half)

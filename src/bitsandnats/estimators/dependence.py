@@ -2,8 +2,8 @@ r"""How λ̂ depends on the pull and on the temperature: the difference between 
 
 With f = nβ(L(w) − L(w*)), q = nβ(w−w*)·∇L(w) and the exact tempered posterior,
 
-$$\frac{d\hat\lambda}{d\ln\gamma}=-\tfrac12\left(E[q]-\mathrm{Cov}(f,q)\right),\qquad
-\frac{d\hat\lambda}{d\ln n\beta}=\hat\lambda-\mathrm{Var}(f).$$
+$$\frac{d\hat\lambda}{d\ln\gamma}=-\tfrac12\left(E[q]-Cov(f,q)\right),\qquad
+\frac{d\hat\lambda}{d\ln n\beta}=\hat\lambda-Var(f).$$
 
 The first is −(γ/2)Cov(f, ‖w−w*‖²), rewritten by Stein's identity so that directions in which the loss is flat add no
 noise. On a quadratic both are ½Σ x(1−x), x = nβh/(nβh+γ), but for the sign. Checked in

@@ -85,12 +85,21 @@ def _difference_r2(x: Float[ndarray, " checkpoint"], y: Float[ndarray, " checkpo
     return float(np.corrcoef(dx, dy)[0, 1]) ** 2
 
 
-def findings(table: Sequence[dict], tolerance: float) -> list[str]:
+def rank_correlation(x: Float[ndarray, " checkpoint"], y: Float[ndarray, " checkpoint"]) -> float | None:
+    """Spearman's correlation of two quantities along a series; None for fewer than three points or a constant one."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    found: Any = stats.spearmanr(x, y)
+    return float(found.statistic)
+
+
+def findings(table: Sequence[dict], tolerance: float, what: str = "n_q") -> list[str]:
     """What the fits at one tolerance say, in words: which predictor follows the critical level best.
 
     Args:
         table: fit records with `predictor`, `response`, `tolerance`, `r2`, `partial`, `points`.
         tolerance: the main tolerance, nats.
+        what: what a level of the scheme counts.
     """
     names = {
         "llc": "λ̂",
@@ -107,7 +116,7 @@ def findings(table: Sequence[dict], tolerance: float) -> list[str]:
         return ["Too few checkpoints carry both a critical level above the floor and an estimate: no fit is given."]
     ranked = sorted(rows, key=lambda name: -rows[name]["r2"])
     said = ", ".join(f"{names[name]} {rows[name]['r2']:.2f}" for name in ranked)
-    lines = [f"R² of critical n_q at tolerance {tolerance:g} over {rows['llc']['points']} checkpoints: {said}."]
+    lines = [f"R² of critical {what} at tolerance {tolerance:g} over {rows['llc']['points']} checkpoints: {said}."]
     best, llc = ranked[0], rows["llc"]["r2"]
     rivals = [name for name in ranked if name != "llc" and rows[name]["r2"] >= llc - 0.05]
     if rows[best]["r2"] < _WORTH_NAMING:
@@ -127,7 +136,7 @@ def findings(table: Sequence[dict], tolerance: float) -> list[str]:
     if logs and max(logs, key=logs.__getitem__) != best:
         other = max(logs, key=logs.__getitem__)
         lines.append(
-            f"The ranking depends on the scale: of log₂ n_q, {names[other]} explains most "
+            f"The ranking depends on the scale: of log₂ {what}, {names[other]} explains most "
             f"({logs[other]:.2f}, λ̂ {logs.get('llc', 0.0):.2f})."
         )
     if rows["llc"]["points"] < _FEW_POINTS:

@@ -191,8 +191,7 @@ def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
             f"it depends on the pull: {at['gamma_slope']:+.0%} per e-fold of γ; lower gamma, or compare only at equal "
             "nβ, γ, unit"
         )
-    # trajectories of a sampler with accept/reject visit what shapes the loss long before flat directions are full
-    gap = 0 if "acceptance" in at else at.get("virial_gap", 0)
+    gap = at.get("virial_gap", 0)
     if gap > limits.virial and gap > 3 * at.get("virial_gap_se", math.inf):
         reasons.append(
             f"{gap:.0%} of the dimensions are still spreading: λ̂ is that of a shorter reach than γ allows; draw longer "

@@ -1,5 +1,6 @@
 """Everything that a study measures on one checkpoint, each part a stored unit."""
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ import xarray as xr
 
 from bitsandnats import compressors
 from bitsandnats._types import Progress
+from bitsandnats.compressors.types import Compressor
 from bitsandnats.critical import critical_points
-from bitsandnats.errors import BitsAndNatsError
+from bitsandnats.errors import BitsAndNatsError, StoreError
 from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.llc import measure_llc
@@ -54,11 +56,12 @@ class CheckpointResult:
 def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointResult:
     """Held-out loss, LLC and critical points of one checkpoint; finished units are read, not measured again.
 
-    A checkpoint that cannot be measured gives a row that says why.
+    A checkpoint that cannot be measured gives a row that says why; so does a scheme that cannot be applied to it, in
+    `unmeasured`, beside the others' results.
     """
     run, label = Run(work.folder), work.label
     row: dict[str, Any] = {"label": label, "step": work.series.steps.get(label), "loss": None, "loss_se": None}
-    row |= {"llc": None, "critical": {}, "failed": None}
+    row |= {"llc": None, "critical": {}, "unmeasured": {}, "failed": None}
     model = data = None
     try:
         task = work.series.load[label]()
@@ -67,8 +70,14 @@ def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointRe
         data = summary.data_facts(task, held_out, work.series.sampling_text, work.series.evaluation_text)
         row |= _loss(run, label, held_out)
         row["llc"] = _llc(run, label, task, work.settings, progress)
-        for scheme in work.schemes:
-            row["critical"][scheme] = _critical(run, held_out, scheme, work, progress)
+        for at, scheme in enumerate(work.schemes):
+            share = _share(progress, at, len(work.schemes))
+            try:
+                row["critical"][scheme] = _critical(run, (held_out, task), scheme, work, share)
+            except StoreError:
+                raise
+            except BitsAndNatsError as error:
+                row["unmeasured"][scheme] = str(error)
     except BitsAndNatsError as error:
         row["failed"] = str(error)
     return CheckpointResult(row, model, data)
@@ -90,18 +99,35 @@ def _llc(run: Run, label: str, task: Task, settings: Settings, progress: Progres
     return {**as_record(estimate(tree)), "seconds": tree.attrs.get("seconds")}
 
 
-def _critical(run: Run, task: Task, scheme: str, work: CheckpointWork, progress: Progress) -> list[dict[str, Any]]:
+def _critical(
+    run: Run, tasks: tuple[Task, Task], scheme: str, work: CheckpointWork, progress: Progress
+) -> list[dict[str, Any]]:
+    """Critical points on held-out data, the first of `tasks`; schemes that train do so on the data of the second."""
+    held_out, task = tasks
     seed = work.settings.seed
+    build = compressors.registry.build(scheme)
+    trains = "data" in inspect.signature(build).parameters
+    compressor: Compressor = build(data=task.data) if trains else build()
+    options: dict[str, Any] = {"scheme": scheme, "tolerances": work.tolerances, "seed": seed}
+    if trains:
+        options["training"] = content_key(task, {}).digest
 
     def measure() -> xr.DataTree:
-        compressor = compressors.registry.build(scheme)()
-        points = critical_points(compressor, task, work.tolerances, seed=seed, progress=progress)
+        points = critical_points(compressor, held_out, work.tolerances, seed=seed, progress=progress)
         records = json.dumps([point.as_record() for point in points])
         return xr.DataTree(points[0].curve.assign_attrs(critical=records))
 
-    options = {"scheme": scheme, "tolerances": work.tolerances, "seed": seed}
-    tree = _unit(run, work.label, scheme, content_key(task, options), measure)
+    tree = _unit(run, work.label, scheme, content_key(held_out, options), measure)
     return json.loads(tree.attrs["critical"])
+
+
+def _share(progress: Progress, at: int, schemes: int) -> Progress:
+    """Progress of one scheme as its part of that of all, in thousandths of a scheme."""
+
+    def told(stage: str, done: int, total: int) -> None:
+        progress(stage, 1000 * at + 1000 * done // max(total, 1), 1000 * schemes)
+
+    return told
 
 
 def _unit(run: Run, label: str, name: str, key: ContentKey, measure: Callable[[], xr.DataTree]) -> xr.DataTree:

@@ -15,6 +15,7 @@ from bitsandnats.calibration import calibrate
 from bitsandnats.critical import critical_point
 from bitsandnats.errors import BitsAndNatsError
 from bitsandnats.estimators.llc import LLC
+from bitsandnats.estimators.verdict import NOT_USABLE
 from bitsandnats.recipes.llc import estimate_llc
 from bitsandnats.settings import settings_from
 from bitsandnats.task import Task
@@ -70,12 +71,13 @@ class Check:
 
 
 class _Answer(NamedTuple):
-    """What a measurement found beside what it should have."""
+    """What a measurement found beside what it should have; `refused`: its verdict has to be `not usable`."""
 
     estimate: float
     se: float | None
     truth: float
     status: str | None
+    refused: bool = False
 
 
 class _Case(NamedTuple):
@@ -124,6 +126,8 @@ def _objection(answer: _Answer) -> str:
         return "" if apart == 0 else f"expected exactly {answer.truth:g}, got {answer.estimate:g}"
     if not math.isfinite(answer.estimate) or not math.isfinite(answer.se):
         return "no number came out"
+    if answer.refused and answer.status != NOT_USABLE:
+        return f"its verdict is '{answer.status}' where '{NOT_USABLE}' was expected"
     if answer.se > _RELATIVE_SE * abs(answer.truth):
         return f"the standard error is {answer.se / abs(answer.truth):.1%} of the truth, more than {_RELATIVE_SE:.0%}"
     if apart > _DEVIATIONS * answer.se:
@@ -170,7 +174,7 @@ def _calibrated(toy: toys.Toy, seed: int) -> LLC:
 
 
 def _finite_step() -> _Case:
-    """SGLD at a large step: not the posterior's λ̂ but that of the finite-step law, a third larger."""
+    """SGLD at a large step: not the posterior's λ̂ but that of the finite-step law, a third larger; refused for it."""
     curvature, nbeta, gamma, step_size = [1.0] * 40, 90.0, 10.0, 0.01  # ε κ = 1
     fields = {"step_size": step_size, "gamma": gamma, "nbeta": nbeta, "chains": 8, "burn_in": 50, "draws": 400}
 
@@ -178,7 +182,7 @@ def _finite_step() -> _Case:
         settings = settings_from({**fields, "sampler": "sgld", "start": "noise", "seed": seed})
         found = estimate_llc(toys.quadratic(curvature), settings=settings)
         truth = finite_step_llc(torch.tensor(curvature).numpy(), nbeta=nbeta, gamma=gamma, step_size=step_size)
-        return _Answer(found.llc, found.se, truth, found.verdict.status)
+        return _Answer(found.llc, found.se, truth, found.verdict.status, refused=True)
 
     return _Case("finite-step law of SGLD at ε κ = 1", "llc", None, measure)
 

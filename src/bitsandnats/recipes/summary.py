@@ -15,6 +15,14 @@ import torch
 from bitsandnats._tree import numel
 from bitsandnats.estimators.fits import findings, linear_fit
 from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE
+from bitsandnats.recipes.comparison import (
+    comparison_findings,
+    fewest_bits,
+    further_findings,
+    level_name,
+    tolerance_ranks,
+    unmeasured_findings,
+)
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -75,9 +83,14 @@ def study_summary(
     fitted = {f["tolerance"] for f in first} or set(head["tolerances"])
     main = min(fitted, key=lambda t: (abs(t - 0.5), t))
     subset = "rule" if any(f["subset"] == "rule" for f in first) else "all"
-    said = findings([f for f in first if f["subset"] == subset], main)
+    said = findings([f for f in first if f["subset"] == subset], main, level_name(rows, head["schemes"][0]))
     if subset == "all" and first:
         said.insert(0, "Fewer than four checkpoints pass the rule: the fits include estimates that are not usable.")
+    said += further_findings(rows, head["schemes"][1:], fits, main)
+    parameters = (head.get("model") or {}).get("parameters")
+    bits = fewest_bits(rows, head["schemes"], head["tolerances"], parameters)
+    ranks = tolerance_ranks(rows, head["schemes"], head["tolerances"])
+    said += comparison_findings(bits, ranks, main) + unmeasured_findings(rows)
     return {
         "schema": 1,
         "kind": "study",
@@ -91,6 +104,8 @@ def study_summary(
         "main_tolerance": main,
         "checkpoints": list(rows),
         "fits": fits,
+        "fewest_bits": bits,
+        "tolerance_ranks": ranks,
     }
 
 
@@ -111,7 +126,10 @@ def _fits(rows: Sequence[dict[str, Any]], scheme: str, tolerance: float) -> list
         steps = np.array([p["log_step"] for p in used])
         for response in ("level", "log2_level"):
             y = np.array([p["crossing"] for p in used])
-            y = np.log2(y) if response == "log2_level" else y
+            if response == "log2_level":
+                if y.min() <= 0:
+                    continue
+                y = np.log2(y)
             for predictor in _PREDICTORS:
                 x = np.array([p[predictor] for p in used], dtype=float)
                 if not np.isfinite(x).all():

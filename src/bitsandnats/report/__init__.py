@@ -1,6 +1,7 @@
 """Page and figures of a run. Reads only the run folder; the only room that imports the plotting library."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from bitsandnats.errors import InputError, StoreError, message
@@ -22,6 +23,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
     try:
         import vl_convert
 
+        from bitsandnats.report.experiment_page import EXPERIMENTS
         from bitsandnats.report.figures import figures
         from bitsandnats.report.page import VEGA_LITE, render
         from bitsandnats.report.style import spec
@@ -33,15 +35,21 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
     from bitsandnats.report.tables import read
     from bitsandnats.store import open_run
 
-    tables = read(open_run(folder))
-    found = figures(tables)
+    run = open_run(folder)
+    kind = run.summary().get("kind")
+    if kind in EXPERIMENTS:
+        found, page = EXPERIMENTS[kind](run)
+    else:
+        tables = read(run)
+        found = figures(tables)
+        page = partial(render, tables, found)
     specs = {figure.name: spec(figure.chart) for figure in found}
     if images:
         for name, chart in specs.items():
             picture = vl_convert.vegalite_to_svg(chart, vl_version=VEGA_LITE)
             _write(folder / "figures" / f"{name}.svg", picture.encode())
             _write(folder / "figures" / f"{name}.png", vl_convert.svg_to_png(picture, scale=2))
-    return _write(folder / "report.html", render(tables, found, specs).encode())
+    return _write(folder / "report.html", page(specs).encode())
 
 
 def _write(path: Path, content: bytes) -> Path:

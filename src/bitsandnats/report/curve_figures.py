@@ -2,6 +2,7 @@
 
 import altair as alt
 
+from bitsandnats.report.levels import level_axis, stretched
 from bitsandnats.report.numbers import Number, finite
 from bitsandnats.report.style import CHAINS, HALF, HEIGHT, INK, MUTED, order_colour, values
 from bitsandnats.report.tables import Row
@@ -10,7 +11,7 @@ from bitsandnats.report.tables import Row
 def curves_figure(rows: list[Row], tolerances: list[Number], scheme: str, unit: str) -> alt.TopLevelMixin | None:
     """ΔL (nats a unit) against the level of compression, one curve a checkpoint, tolerances dashed.
 
-    The axis ends above the largest tolerance: what lies beyond decides nothing.
+    The axes end above the largest tolerance and beside the levels around it: what lies beyond decides nothing.
     """
     rows = [row for row in rows if row["scheme"] == scheme]
     if not rows:
@@ -19,22 +20,17 @@ def curves_figure(rows: list[Row], tolerances: list[Number], scheme: str, unit: 
         [tolerance for tolerance in tolerances if finite(tolerance)] or [max(row["excess"] for row in rows)]
     )
     bottom = min(-0.04 * top, max(min(row["excess"] for row in rows), -0.25 * top))
+    shown = level_axis(rows, scheme)
+    inside = [row["level"] for row in rows if 0.02 * top < row["excess"] < 1.2 * top]
     levels = [row["level"] for row in rows]
-    log = min(levels) >= 1
-    # levels far milder than any crossing are flat: the axis ends where every curve has come down
-    high = [row["level"] for row in rows if row["excess"] > 0.02 * top] or levels
-    ends = [min(levels), min(max(levels), 2 * max(high)) if log else max(levels)]
-    ends = ends if ends[0] < ends[1] else [ends[0] * 0.8, ends[0] * 1.25 + (ends[0] == 0)]
-    name = "n_q (log scale)" if scheme == "quantize" else f"level of {scheme}"
-    ticks = alt.Axis(values=[2**k for k in range(1, 17)], format="~g", grid=False) if log else alt.Axis(grid=False)
-    x_scale = alt.Scale(type="log", base=2, domain=ends, nice=False) if log else alt.Scale(domain=ends)
-    x = alt.X("level:Q", title=name, scale=x_scale, axis=ticks)
+    ends = stretched(inside or levels, log=shown.base > 0, within=levels)
+    x = alt.X("level:Q", title=shown.title, scale=shown.scale(ends), axis=shown.axis(ends))
     title = f"ΔL, nats per {unit}"
     y = alt.Y("excess:Q", title=title, scale=alt.Scale(domain=[bottom, top], nice=False, clamp=False))
     colour = order_colour(rows, "step" if all(row["short"][:1].isdigit() for row in rows) else "checkpoint")
     hints = [
         alt.Tooltip("label:N"),
-        alt.Tooltip("level:Q", title="n_q" if scheme == "quantize" else "level"),
+        alt.Tooltip("level:Q", title=shown.unit, format=".4g"),
         alt.Tooltip("excess:Q", title="ΔL", format=".3g"),
         alt.Tooltip("se:Q", title="s.e.", format=".2g"),
     ]
@@ -48,7 +44,7 @@ def curves_figure(rows: list[Row], tolerances: list[Number], scheme: str, unit: 
         rules.mark_text(align="right", dy=-6, color=MUTED, fontSize=11).encode(y=y, x=alt.XValue(HALF), text="text:N"),
         base.mark_line(strokeWidth=1.6, clip=True).encode(x=x, y=y, color=colour),
         base.mark_point(filled=True, size=22, opacity=1, clip=True).encode(x=x, y=y, color=colour, tooltip=hints),
-    ).properties(width=HALF, height=HEIGHT, description=f"Loss increase against {name} for each checkpoint")
+    ).properties(width=HALF, height=HEIGHT, description=f"Loss increase against {shown.title} for each checkpoint")
 
 
 def traces_figure(rows: list[Row]) -> alt.TopLevelMixin | None:

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from bitsandnats.report.bits_figures import bits_figure
 from bitsandnats.report.control_figures import controls_figure
 from bitsandnats.report.curve_figures import curves_figure, traces_figure
 from bitsandnats.report.fit_figures import fits_figure
-from bitsandnats.report.numbers import Number, compact, finite
+from bitsandnats.report.levels import level_axis
+from bitsandnats.report.numbers import compact, finite
 from bitsandnats.report.resolution_figures import resolution_figure
 from bitsandnats.report.series_figures import critical_figure, llc_figure, loss_figure
 from bitsandnats.report.style import by_step, has_step
 from bitsandnats.report.tables import POINTS_PER_CHAIN, Tables, chosen_fits, main_tolerance
+from bitsandnats.report.tolerance_figures import tolerances_figure
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Figure:
     caption: str
     chart: alt.TopLevelMixin
     wide: bool
+    group: str = ""  # what it is shown with, folded, where a section has several
 
 
 def figures(tables: Tables) -> list[Figure]:
@@ -56,8 +60,21 @@ def figures(tables: Tables) -> list[Figure]:
         ),
     ]
     tolerances = summary.get("tolerances") or []
-    for scheme in _schemes(tables):
-        found += _scheme_figures(tables, scheme, tolerances, left_out)
+    schemes = _schemes(tables)
+    found.append(
+        _figure(
+            ("bits", "series", "Schemes in one currency"),
+            bits_figure(tables.curves, tolerances, unit),
+            f"ΔL, nats per {unit}, against the length of the whole description: values, ranges, ranks, masks and fixed "
+            "parameters, in bits a parameter of the model, without entropy coding. Lower and further left is better. "
+            "Schemes without a code (noise) have no place here.",
+            wide=True,
+        )
+    )
+    for scheme in schemes:
+        group = scheme if scheme != schemes[0] else ""
+        found += _scheme_figures(tables, scheme, left_out)
+        found += _control_figures(tables, scheme, group)
     stride = max((row["stride"] for row in tables.traces), default=1)
     paired = all(row["paired"] for row in tables.traces)
     thinned = f" One draw in {stride} is shown (about {POINTS_PER_CHAIN} a chain)." if stride > 1 else ""
@@ -80,32 +97,47 @@ def figures(tables: Tables) -> list[Figure]:
     return [figure for figure in found if figure is not None]
 
 
-def _scheme_figures(tables: Tables, scheme: str, tolerances: list[Number], left_out: str) -> list[Figure | None]:
-    """The figures of one compression scheme."""
-    main = main_tolerance(tables.summary)
-    fits = [fit for fit in chosen_fits(tables.summary) if fit["scheme"] == scheme]
-    at_main = [row for row in tables.critical if row["scheme"] == scheme and row["tolerance"] == main]
-    main_fits = [fit for fit in fits if fit["tolerance"] == main and fit["response"] == "level"]
+def _scheme_figures(tables: Tables, scheme: str, left_out: str) -> list[Figure | None]:
+    """What one compression scheme does along the series."""
+    tolerances = tables.summary.get("tolerances") or []
     unit = (tables.summary.get("model") or {}).get("unit") or "unit"
-    level = "n_q" if scheme == "quantize" else "level"
-    starred = any(fit.get("subset") == "all" for fit in fits)
+    level = level_axis([*tables.critical, *tables.curves], scheme).unit
     return [
         _figure(
             (f"curves-{scheme}", "series", f"Loss increase under {_NAMES.get(scheme, scheme)}"),
             curves_figure(tables.curves, tolerances, scheme, unit),
             f"ΔL, nats per {unit} on the same held-out items, at every {level} that was evaluated; tolerances dashed. "
-            "Points are joined by straight lines; the search evaluates more levels near a crossing than away from it. "
-            "The axis is cut above the largest tolerance.",
+            "Points are joined by straight lines; the search evaluates more levels near a crossing than away from it, "
+            "and away from it fewer items. The axes are cut above the largest tolerance and beside the levels around "
+            "it.",
         ),
         _figure(
-            (f"critical-{scheme}", "series", "Where the tolerance is met"),
+            (f"critical-{scheme}", "series", f"Where the tolerance is met under {_NAMES.get(scheme, scheme)}"),
             critical_figure(tables.critical, scheme),
             f"The interpolated {level} at which ΔL equals each tolerance, 95 % intervals. Hollow points are censored: "
-            "the mildest or severest level already decides them, so the true crossing lies beyond." + left_out,
+            "the most severe level already meets the tolerance, so the true crossing lies there or beyond." + left_out,
         ),
+    ]
+
+
+def _control_figures(tables: Tables, scheme: str, group: str) -> list[Figure | None]:
+    """What the critical level of one scheme follows."""
+    main = main_tolerance(tables.summary)
+    fits = [fit for fit in chosen_fits(tables.summary) if fit["scheme"] == scheme]
+    own = [row for row in tables.critical if row["scheme"] == scheme]
+    of_level = [fit for fit in fits if fit["response"] == "level"]
+    level = level_axis(own, scheme).unit
+    under = f", {_NAMES.get(scheme, scheme)}" if len(_schemes(tables)) > 1 else ""
+    starred = any(fit.get("subset") == "all" for fit in fits)
+    return [
         _figure(
-            (f"fits-{scheme}", "controls", f"Critical {level} against λ̂ and against each control"),
-            fits_figure(tables.checkpoints, at_main, main_fits),
+            (f"fits-{scheme}", "controls", f"Critical {level} against λ̂ and against each control{under}"),
+            fits_figure(
+                tables.checkpoints,
+                [row for row in own if row["tolerance"] == main],
+                [fit for fit in of_level if fit["tolerance"] == main],
+                level,
+            ),
             f"Tolerance {main:g} nats. One point a checkpoint, labelled; lines are least-squares fits, hollow points "
             "are left out of them (censored, or outside the rule for fits). All panels share the vertical axis. "
             "Checkpoints of one training run are not independent: any two quantities that grow during training "
@@ -113,15 +145,26 @@ def _scheme_figures(tables: Tables, scheme: str, tolerances: list[Number], left_
             if finite(main)
             else "",
             wide=True,
+            group=group,
         ),
         _figure(
-            (f"controls-{scheme}", "controls", "All fits, with first differences and partial correlation"),
+            (f"tolerances-{scheme}", "controls", f"Critical {level} against λ̂ at every tolerance{under}"),
+            tolerances_figure(tables.checkpoints, own, of_level, level, tables.summary.get("tolerances") or []),
+            "One panel a tolerance, each with its own vertical axis; 95 % intervals both ways, hollow points are left "
+            "out of the fit. That all panels look alike says that the choice of the tolerance decides nothing, not "
+            "that λ̂ explains the critical level: for that, compare with the controls above.",
+            wide=True,
+            group=group,
+        ),
+        _figure(
+            (f"controls-{scheme}", "controls", f"All fits, with first differences and partial correlation{under}"),
             controls_figure(fits),
             "R² of the linear fit; R² between first differences along the series, where a shared trend cancels; "
             "partial correlation with the response given log2 step (none for log2 step itself). With few checkpoints "
             "all of them are uncertain; small differences between cells mean nothing."
             + (" * fitted to all uncensored checkpoints, since fewer than four satisfy the rule." if starred else ""),
             wide=True,
+            group=group,
         ),
     ]
 
@@ -143,20 +186,24 @@ _LLC_CAPTION = {
 
 _NAMES = {
     "quantize": "quantization",
+    "quantize-largest": "quantization, range the largest weight",
     "factorize": "factorization",
-    "noise": "weight noise",
-    "prune_heads": "head pruning",
+    "factorize-energy": "factorization by energy",
+    "noise-absolute": "absolute noise",
+    "noise-relative": "relative noise",
+    "prune-heads": "head pruning",
+    "prune-magnitude": "pruning by magnitude",
 }
 
 
 def _figure(
-    name: tuple[str, str, str], chart: alt.TopLevelMixin | None, caption: str, *, wide: bool = False
+    name: tuple[str, str, str], chart: alt.TopLevelMixin | None, caption: str, *, wide: bool = False, group: str = ""
 ) -> Figure | None:
     """A figure, where there is a chart."""
     if chart is None:
         return None
     file, section, title = name
-    return Figure(re.sub(r"[^A-Za-z0-9_.-]+", "_", file), section, title, caption, chart, wide)
+    return Figure(re.sub(r"[^A-Za-z0-9_.-]+", "_", file), section, title, caption, chart, wide, group)
 
 
 def _left_out(tables: Tables) -> str:

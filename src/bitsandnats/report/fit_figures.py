@@ -40,34 +40,49 @@ class Axis(NamedTuple):
         return math.exp(found) if self.log else found
 
 
-def fits_figure(points: list[Row], critical: list[Row], fits: list[Row]) -> alt.TopLevelMixin | None:
+def fits_figure(
+    points: list[Row], critical: list[Row], fits: list[Row], unit: str = "level"
+) -> alt.TopLevelMixin | None:
     """The crossing against λ̂ and each control, one panel each, with the linear fit that the summary holds.
 
     Args:
         points: one row a checkpoint.
         critical: the rows of one scheme and one tolerance.
         fits: the fits of that scheme, that tolerance and response `level`.
+        unit: of the level.
     """
+    rows = merged(points, critical)
+    present = [name for name in PREDICTORS if any(_place(row, name) is not None for row in rows)]
+    if len(rows) < 2 or not present:
+        return None
+    by_predictor = {fit["predictor"]: fit for fit in fits}
+    best = max((fit["r2"] for fit in fits if finite(fit["r2"])), default=None)
+    titles = {name: _title(name, by_predictor.get(name), best) for name in present}
+    panels = [fit_panel(rows, name, by_predictor.get(name), unit, titles[name]) for name in present]
+    return alt.hconcat(*panels, spacing=14).properties(
+        description="Critical level against the local learning coefficient and against each control, with linear fits"
+    )
+
+
+def merged(points: list[Row], critical: list[Row]) -> list[Row]:
+    """The checkpoints at which a crossing was found, with it; ends of λ̂'s interval as `llc_low`, `llc_high`."""
     by_label = {row["label"]: row for row in critical if finite(row["crossing"])}
-    merged = [
+    return [
         {**point, "llc_low": point["low"], "llc_high": point["high"], **by_label[point["label"]]}
         for point in points
         if point["label"] in by_label
     ]
-    present = [name for name in PREDICTORS if any(_place(row, name) is not None for row in merged)]
-    if len(merged) < 2 or not present:
-        return None
-    ends = [row[key] for row in merged for key in ("crossing", "low", "high") if finite(row[key])]
-    y = _axis(ends, size=PANEL_HEIGHT, log=False)
-    by_predictor = {fit["predictor"]: fit for fit in fits}
-    best = max((fit["r2"] for fit in fits if finite(fit["r2"])), default=None)
-    panels = []
-    for name in present:
-        fit = by_predictor.get(name)
-        panels.append(_panel(_points(merged, name, fit), name, fit, y, _title(name, fit, best)))
-    return alt.hconcat(*panels, spacing=14).properties(
-        description="Critical level against the local learning coefficient and against each control, with linear fits"
-    )
+
+
+def fit_panel(
+    rows: list[Row], predictor: str, fit: Row | None, unit: str, title: alt.Title
+) -> alt.LayerChart | alt.FacetChart:
+    """One predictor: points, those left out of the fit hollow, labels, the fit's line; rows from `merged`."""
+    ends = [row["crossing"] for row in rows]
+    span = max(ends) - min(ends) or abs(max(ends))  # an interval far wider than the series does not set the axis
+    bounds = [row[key] for row in rows for key in ("low", "high") if finite(row[key])]
+    ends += [bound for bound in bounds if min(ends) - span <= bound <= max(ends) + span]
+    return _panel(_points(rows, predictor, fit), predictor, fit, _axis(ends, size=PANEL_HEIGHT, log=False), title, unit)
 
 
 def _points(rows: list[Row], predictor: str, fit: Row | None) -> list[Row]:
@@ -84,9 +99,8 @@ def _points(rows: list[Row], predictor: str, fit: Row | None) -> list[Row]:
 
 
 def _panel(
-    points: list[Row], predictor: str, fit: Row | None, y: Axis, title: alt.Title
+    points: list[Row], predictor: str, fit: Row | None, y: Axis, title: alt.Title, unit: str
 ) -> alt.LayerChart | alt.FacetChart:
-    """One predictor: points, those left out of the fit hollow, labels, the fit's line."""
     x = _axis([point["x"] for point in points], size=PANEL_WIDTH, log=predictor == "log_step")
     pixels = [(x.pixel(point["x"]), y.pixel(point["crossing"])) for point in points]
     labels = place_labels(pixels, [point["short"] for point in points], x, y)
@@ -100,7 +114,7 @@ def _panel(
     expression = "datum.value >= 10000 ? format(datum.value, '~s') : format(datum.value, '~g')"
     x_axis = alt.Axis(tickCount=4, labelExpr=expression, labelOverlap="greedy", labelSeparation=6)
     encode_x = alt.X("x:Q", title=_UNITS[predictor], scale=x_scale, axis=x_axis)
-    y_title = "critical level (crossing)"
+    y_title = f"critical {unit} (crossing)"
     encode_y = alt.Y("crossing:Q", title=y_title, scale=_linear([y.low, y.high]), axis=alt.Axis(tickCount=6))
     base = alt.Chart(values(points))
     hints = [

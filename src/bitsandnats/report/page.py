@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from bitsandnats.report import numbers
 from bitsandnats.report.control_figures import RESPONSES
 from bitsandnats.report.figures import Figure
+from bitsandnats.report.levels import level_axis
 from bitsandnats.report.style import PREDICTORS
 from bitsandnats.report.tables import Row, Tables, chosen_fits, main_tolerance
 
@@ -56,10 +57,15 @@ def render(tables: Tables, figures: list[Figure], specs: dict[str, dict[str, Any
         show_step=any(row["step"] is not None and row["label"] != f"step{row['step']}" for row in tables.checkpoints),
         has_llc=any(row["has_llc"] for row in tables.checkpoints),
         columns=critical_columns(tables.critical),
+        heads=result_columns(tables.critical, main_tolerance(summary)),
+        bits=bits_rows(summary),
+        ranks=rank_rows(summary),
         critical={(row["label"], row["scheme"], row["tolerance"]): row for row in tables.critical},
         controls=control_rows(summary),
+        matrix=control_matrix(summary),
         main=main_tolerance(summary),
         fits=fit_rows(summary),
+        schemes_like=lambda start: any(name.startswith(start) for name, _ in critical_columns(tables.critical)),
         missing=tables.missing,
         figures=figures,
         specs=specs,
@@ -113,6 +119,47 @@ def critical_columns(critical: list[Row]) -> list[tuple[str, list[numbers.Number
     """The schemes with their tolerances, as heads of columns."""
     schemes = dict.fromkeys(row["scheme"] for row in critical)
     return [(name, sorted({row["tolerance"] for row in critical if row["scheme"] == name})) for name in schemes]
+
+
+def result_columns(critical: list[Row], main: float | None) -> list[Row]:
+    """Columns of critical levels in the table of results: all tolerances of one scheme, or the main one of several."""
+    schemes = critical_columns(critical)
+    if len(schemes) == 1:
+        scheme, tolerances = schemes[0]
+        return [{"scheme": scheme, "tolerance": t, "head": numbers.exact(t), "unit": "nat"} for t in tolerances]
+    return [
+        {"scheme": name, "tolerance": main, "head": name, "unit": level_axis(critical, name).unit}
+        for name, tolerances in schemes
+        if main in tolerances
+    ]
+
+
+def bits_rows(summary: dict[str, Any]) -> dict[str, dict[float, Row]]:
+    """The scheme of the shortest description by checkpoint and tolerance."""
+    found: dict[str, dict[float, Row]] = {}
+    for row in summary.get("fewest_bits") or []:
+        found.setdefault(row["label"], {})[row["tolerance"]] = row
+    return found
+
+
+def rank_rows(summary: dict[str, Any]) -> dict[str, list[Row]]:
+    """Rank correlations between tolerances by scheme, for schemes that have one."""
+    rows = summary.get("tolerance_ranks") or []
+    schemes = dict.fromkeys(row["scheme"] for row in rows if numbers.finite(row["spearman"]))
+    return {scheme: [row for row in rows if row["scheme"] == scheme] for scheme in schemes}
+
+
+def control_matrix(summary: dict[str, Any]) -> list[Row]:
+    """Where there are several schemes: one row a scheme, R² by predictor at the main tolerance."""
+    rows = control_rows(summary)
+    schemes = list(dict.fromkeys(row["scheme"] for row in rows))
+    found = []
+    for scheme in schemes if len(schemes) > 1 else []:
+        own = {row["predictor"]: row for row in rows if row["scheme"] == scheme}
+        first = next(iter(own.values()))
+        partial = {"partial": own["llc"]["partial"] if "llc" in own else None}
+        found.append({"scheme": scheme, "points": first["points"], "subset": first["subset"], "by": own, **partial})
+    return found
 
 
 def control_rows(summary: dict[str, Any]) -> list[Row]:

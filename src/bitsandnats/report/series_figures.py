@@ -1,7 +1,10 @@
 """Figures along the series of checkpoints: LLC, loss, critical level."""
 
+import math
+
 import altair as alt
 
+from bitsandnats.report.levels import level_axis, stretched
 from bitsandnats.report.numbers import Number, finite
 from bitsandnats.report.style import (
     BLUE,
@@ -89,10 +92,14 @@ def critical_figure(rows: list[Row], scheme: str) -> alt.TopLevelMixin | None:
     x, rows = series_axis(rows)
     rows = [{**row, "name": f"{row['tolerance']:g}"} for row in rows]
     tolerances = sorted({row["tolerance"] for row in rows})
-    title = "critical n_q (log scale)" if scheme == "quantize" else f"critical level of {scheme}"
-    log = min(row["crossing"] for row in rows) >= 1
-    y_scale = alt.Scale(type="log", base=2, nice=False, padding=12) if log else alt.Scale(zero=False)
-    y_axis = alt.Axis(values=[2**k for k in range(12)] + [6, 12, 24, 48], format="~g") if log else alt.Axis()
+    shown = level_axis(rows, scheme)
+    title = f"critical {shown.title}"
+    least = 0 if shown.base else -math.inf
+    bounded = [row for row in rows if finite(row["low"]) and finite(row["high"]) and row["low"] > least]
+    bounds = [row[key] for row in bounded for key in ("low", "high")]
+    crossings = [row["crossing"] for row in rows]
+    ends = stretched(crossings, log=shown.base > 0, within=[*crossings, *bounds])
+    y_scale, y_axis = shown.scale(ends, padding=12), shown.axis(ends)
     colour = alt.Color(
         "name:N",
         sort=[f"{value:g}" for value in tolerances],
@@ -106,18 +113,19 @@ def critical_figure(rows: list[Row], scheme: str) -> alt.TopLevelMixin | None:
         alt.Tooltip("label:N"),
         alt.Tooltip("name:N", title="tolerance (nats)"),
         alt.Tooltip("crossing:Q", format=".4g"),
-        alt.Tooltip("level:Q", title="smallest even n_q" if scheme == "quantize" else "level"),
+        alt.Tooltip("level:Q", title="most severe level within it", format=".4g"),
         alt.Tooltip("censored:N"),
     ]
     base = alt.Chart(values(rows))
-    bounded = alt.Chart(values([row for row in rows if finite(row["low"]) and finite(row["high"])]))
     ends = [
         max((row for row in rows if row["tolerance"] == value), key=lambda row: row["order"]) for value in tolerances
     ]
     ends = [{**row, "text": f"{row['tolerance']:g} nat"} for row in ends]
     layers = [
         base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour),
-        bounded.mark_rule(strokeWidth=1.2).encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),
+        alt.Chart(values(bounded))
+        .mark_rule(strokeWidth=1.2, clip=True)
+        .encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour),
         base.transform_filter("!datum.censored")
         .mark_point(filled=True, size=55, opacity=1)
         .encode(x=x, y=y, color=colour, tooltip=hints),

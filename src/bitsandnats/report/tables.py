@@ -92,6 +92,7 @@ def checkpoint_rows(summary: dict[str, Any]) -> list[Row]:
                 "reasons": list(verdict.get("reasons") or []),
                 "has_llc": checkpoint.get("llc") is not None,
                 "schemes": [name for name, found in (checkpoint.get("critical") or {}).items() if found],
+                "unmeasured": checkpoint.get("unmeasured") or {},
             }
         )
     return rows
@@ -114,15 +115,20 @@ def critical_rows(summary: dict[str, Any]) -> list[Row]:
 
 
 def curve_rows(tree: xr.DataTree, checkpoint: Row, scheme: str) -> list[Row]:
-    """ΔL (nats a unit) at every level that was evaluated."""
+    """ΔL (nats a unit) at every level that was evaluated, and its whole length in bits a parameter of the model."""
     data = tree.to_dataset()
+    unit, parameters = data.attrs.get("unit"), data.attrs.get("parameters")
+    lengths = data["bits"].values if "bits" in data else np.full(data.sizes["level"], np.nan)
     errors = data["excess_loss_se"].values if "excess_loss_se" in data else np.full(data.sizes["level"], np.nan)
     rows = []
-    for level, excess, error in zip(data["level"].values, data["excess_loss"].values, errors, strict=True):
+    columns = (data["level"].values, data["excess_loss"].values, errors, lengths)
+    for level, excess, error, bits in zip(*columns, strict=True):
         if not math.isfinite(excess):
             continue
-        place = {key: checkpoint[key] for key in ("label", "short", "order")}
-        rows.append({**place, "scheme": scheme, "level": float(level), "excess": _plain(excess), "se": _plain(error)})
+        place = {key: checkpoint[key] for key in ("label", "short", "order")} | {"scheme": scheme, "unit": unit}
+        length = None if parameters is None else _plain(bits / parameters)
+        found = {"level": float(level), "excess": _plain(excess), "se": _plain(error), "bits": length}
+        rows.append({**place, **found})
     return rows
 
 
@@ -196,7 +202,7 @@ _LLC_KEYS = (
 )
 _CRITICAL_KEYS = (
     *("tolerance", "level", "crossing", "bits", "bits_per_parameter", "excess_loss", "excess_loss_se"),
-    *("censored", "monotone"),
+    *("censored", "monotone", "unit", "bound", "remark"),
 )
 
 

@@ -230,6 +230,7 @@ def _run_group(
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
     """The faster way to evaluate the group of chains, measured on one batch."""
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
-    full = settings.batch_size >= len(task.data)
+    tags = samplers.registry.entry(settings.sampler).tags
+    full = "full" in tags or settings.batch_size >= len(task.data)
     batch = None if full else task.batch(batch_indices(random, len(task.data), settings.batch_size))
     return faster_mode(task, batch, chains=settings.chains)

@@ -19,7 +19,7 @@ registry = Registry(
         "adam_sgld": Entry(
             "bitsandnats.samplers.adam_sgld:adam_sgld",
             "SGLD with Adam's first and second moments, freezable; its averaged drift lags behind the weights",
-            tags=("mini",),
+            tags=("mini", "momentum"),
         ),
         "sghmc": Entry(
             "bitsandnats.samplers.sghmc:sghmc",

@@ -34,14 +34,16 @@ def adam_sgld(
     delta: float = 0.1,
     adapt_steps: int | None = None,
 ) -> Sampler:
-    r"""SGLD with averaged drift and a preconditioner: $w\leftarrow w-\tfrac\epsilon2A[n\beta\,\hat m+\gamma(w-w^*)]+\sqrt{\epsilon A}\,\eta$.
+    r"""SGLD with an averaged drift and a preconditioner, both from Adam's moments.
 
-    $m\leftarrow\beta_1m+(1-\beta_1)g_B$ from 0, $v\leftarrow\beta_2v+(1-\beta_2)g_B^2$ from 1, both from the loss gradient only and
-    divided by $1-\beta^t$ for $\hat m,\hat v$; $A=1/(\sqrt{\hat v}+\delta)$, no Γ term. At β₁ = 0 it is `rmsprop_sgld` with
-    `initial="one"`. The averaged gradient is that of earlier weights, so the law is not the target's even with A frozen,
-    and as ε → 0 only tends to it: `theory.finite_step.adam_sgld_variance` has it on quadratics, checked in
-    `tests/truth/test_adam_sgld.py`. While A adapts, the stationary law is not the target's either; `adapt_steps` freezes A.
-    Not the adaptive drift of Kim, Song & Liang (2020), whose noise is not preconditioned.
+    $w\leftarrow w-\tfrac\epsilon2A[n\beta\,\hat m+\gamma(w-w^*)]+\sqrt{\epsilon A}\,\eta$ with
+    $m\leftarrow\beta_1m+(1-\beta_1)g_B$ from 0, $v\leftarrow\beta_2v+(1-\beta_2)g_B^2$ from 1, both from the loss
+    gradient only and divided by $1-\beta^t$ for $\hat m,\hat v$; $A=1/(\sqrt{\hat v}+\delta)$, no Γ term. At β₁ = 0 it
+    is `rmsprop_sgld` with `initial="one"`. The averaged gradient is that of earlier weights, so the law is not the
+    target's even with A frozen, and as ε → 0 only tends to it: `theory.finite_step.adam_sgld_variance` has it on
+    quadratics, checked in `tests/truth/test_adam_sgld.py`. While A adapts, the stationary law is not the target's
+    either; `adapt_steps` freezes A. Not the adaptive drift of Kim, Song & Liang (2020), whose noise is not
+    preconditioned.
 
     Args:
         target: the local posterior.
@@ -49,7 +51,8 @@ def adam_sgld(
         decay: β₂, in [0, 1).
         drift_decay: β₁, in [0, 1).
         delta: δ > 0, added to the root mean square.
-        adapt_steps: steps after which A is frozen; None = never; 0 = A stays at its initial value. The drift is averaged on.
+        adapt_steps: steps after which A is frozen; None = never; 0 = A stays at its initial value. The drift is
+            averaged on.
 
     Raises:
         InputError: an option is out of range.

@@ -11,13 +11,13 @@ _GAMMA, _DELAY, _KAPPA = 0.05, 10, 0.75
 
 
 class Averaging(NamedTuple):
-    r"""Nesterov's dual averaging of log h: after update t, $\log h_t=\mu-\tfrac{\sqrt t}{\gamma}\bar H_t$.
+    r"""Nesterov's dual averaging of log h: after update t, $\log h_t=μ-\tfrac{\sqrt t}{\gamma}H_t$.
 
     Attributes:
         center: μ, the log of the step size given.
         log_step: log h, used for the next transition while adapting.
         log_average: its running average, used afterwards.
-        shortfall: H̄, running mean of wanted minus found acceptance.
+        shortfall: H, running mean of wanted minus found acceptance.
     """
 
     center: float

@@ -16,12 +16,12 @@ def hmc(
     adapt_steps: int = 0,
     target_accept: float = 0.8,
 ) -> Sampler:
-    r"""Trajectories of $n_t$ leapfrogs of $H=U(w)+\tfrac12\lVert p\rVert^2$, accepted with probability min(1, exp(−ΔH)).
+    r"""Trajectories of $H=U(w)+\tfrac12\lVert p\rVert^2$, accepted with probability min(1, exp(−ΔH)).
 
     One leapfrog: $p\leftarrow p-\tfrac h2\nabla U,\ w\leftarrow w+hp,\ p\leftarrow p-\tfrac h2\nabla U$. The stationary
-    law is the local posterior itself at any h; a bad h shows as a low `acceptance`. n_t is the same for all chains, a
-    quasi-random sequence over 1 … 2·`leapfrogs`, so that no direction is met at a multiple of its period; n_t
-    evaluations of all data a transition. Checked in `tests/truth/test_hmc.py`.
+    law is the local posterior itself at any h; a bad h shows as a low `acceptance`. The number of
+    leapfrogs, each one evaluation of all data, is the same for all chains, a quasi-random sequence over
+    1 … 2·`leapfrogs`, so that no direction is met at a multiple of its period. Checked in `tests/truth/test_hmc.py`.
 
     Args:
         target: the local posterior.

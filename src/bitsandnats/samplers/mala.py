@@ -15,8 +15,8 @@ from bitsandnats.target import LocalPosterior
 def mala(target: LocalPosterior, *, step_size: float, adapt_steps: int = 0, target_accept: float = 0.574) -> Sampler:
     r"""SGLD's step on all data as a proposal: $w'=w-\tfrac\epsilon2\nabla U(w)+\sqrt\epsilon\,\eta$, accepted or not.
 
-    The same as one leapfrog of $h=\sqrt\epsilon$ from a fresh momentum, so it is made that way. The stationary law is the
-    local posterior itself at any ε. One evaluation of all data a transition. Checked in `tests/truth/test_mala.py`.
+    The same as one leapfrog of $h=\sqrt\epsilon$ from a fresh momentum, so it is made that way. The stationary law is
+    the local posterior itself at any ε. One evaluation of all data a transition. Checked in `tests/truth/test_mala.py`.
 
     Args:
         target: the local posterior.
@@ -57,8 +57,8 @@ class Point(NamedTuple):
 def mala_acceptance(start: Point, proposal: Point, *, step_size: float) -> Float[Tensor, " chain"]:
     r"""Probability with which MALA would accept the move: $\min\{1,e^{U(w)-U(w')}q(w|w')/q(w'|w)\}$.
 
-    $q(w'|w)=N(w-\tfrac\epsilon2\nabla U(w),\epsilon)$. For an unadjusted Langevin step it tells how far the step is from
-    reversible: near 1, discretisation is harmless. Checked in `tests/truth/test_mala.py`.
+    $q(w'|w)=N(w-\tfrac\epsilon2\nabla U(w),\epsilon)$. For an unadjusted Langevin step it tells how far the step is
+    from reversible: near 1, discretisation is harmless. Checked in `tests/truth/test_mala.py`.
 
     Args:
         start: where the step began.

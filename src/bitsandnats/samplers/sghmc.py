@@ -8,17 +8,15 @@ from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noi
 from bitsandnats.target import LocalPosterior
 
 
-def sghmc(
-    target: LocalPosterior, *, step_size: float, friction: float = 0.1, noise_variance: float = 0.0
-) -> Sampler:
+def sghmc(target: LocalPosterior, *, step_size: float, friction: float = 0.1, noise_variance: float = 0.0) -> Sampler:
     r"""Langevin dynamics with momentum: $r\leftarrow(1-\alpha)r-hG+\sqrt{2\alpha-h^2\hat V}\,\eta,\ w\leftarrow w+hr$.
 
     $G=n\beta\,g_B+\gamma(w-w^*)$, $h^2=\epsilon/2$, r standard normal at the start and, in the stationary state, nearly
     so. This is the published algorithm in momenta of unit mass: with v = hr its η is h², its α the friction here, its
-    β̂ = h²V̂/2. At α = 1 and V̂ = 0 it is SGLD at the same ε. Noise of the minibatch gradient heats the momentum by h²V a step;
-    **the friction is right only if V̂ is that noise's variance**, in truth a matrix that depends on w. `kinetic_temperature`,
-    the mean of r², shows a mismatch. The exact finite-step law on quadratics is `theory.finite_step.sghmc_variance`,
-    checked in `tests/truth/test_sghmc.py`.
+    β̂ = h²V̂/2. At α = 1 and V̂ = 0 it is SGLD at the same ε. Noise of the minibatch gradient heats the momentum by h²V
+    a step; **the friction is right only if V̂ is that noise's variance**, in truth a matrix that depends on w.
+    `kinetic_temperature`, the mean of r², shows a mismatch. The exact finite-step law on quadratics is
+    `theory.finite_step.sghmc_variance`, checked in `tests/truth/test_sghmc.py`.
 
     Args:
         target: the local posterior.

@@ -29,13 +29,14 @@ class Thermostatted(NamedTuple):
 
 
 def sgnht(target: LocalPosterior, *, step_size: float, friction: float = 0.01) -> Sampler:
-    r"""Momentum with a friction that keeps its temperature: $r\leftarrow(1-\zeta)r-hG+\sqrt{2\alpha}\,\eta,\ w\leftarrow w+hr$.
+    r"""Momentum with a friction ζ that keeps its temperature.
 
-    Then $\zeta\leftarrow\zeta+h^2(\tfrac1d\lVert r\rVert^2-1)$, from ζ = α; $G=n\beta\,g_B+\gamma(w-w^*)$, $h^2=\epsilon/2$. The
-    published algorithm with A = α/h and its ξ = ζ/h. Gradient noise of *one* constant variance V in all weights needs no
-    estimate: ζ settles near $\alpha+\tfrac{h^2}2V$ (`thermostat`) and takes up the heat. Where the noise differs between
-    weights or places, one number cannot balance it. The thermostat holds the mean of r² at 1 where the discrete chain ought
-    to have 2/(2−ζ), so the variances of w are too small by the share ζ/2 however small ε is: keep α small.
+    $r\leftarrow(1-ζ)r-hG+\sqrt{2\alpha}\,\eta,\ w\leftarrow w+hr,\ ζ\leftarrow ζ+h^2(\tfrac1d\lVert r\rVert^2-1)$
+    from ζ = α, with $G=n\beta\,g_B+\gamma(w-w^*)$ and $h^2=\epsilon/2$. The published algorithm with A = α/h and its
+    ξ = ζ/h. Gradient noise of *one* constant variance V in all weights needs no estimate: ζ settles near
+    $\alpha+\tfrac{h^2}2V$ (`thermostat`) and takes up the heat. Where the noise differs between weights or places, one
+    number cannot balance it. The thermostat holds the mean of r² at 1 where the discrete chain ought to have 2/(2−ζ),
+    so the variances of w are too small by the share ζ/2 however small ε is: keep α small.
     `theory.finite_step.sgnht_law` has both, checked in `tests/truth/test_sgnht.py`.
 
     Args:

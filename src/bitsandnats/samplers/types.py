@@ -1,7 +1,7 @@
 """The sampler's interface: State, Info, the two functions, and what their step loops share."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -105,10 +105,13 @@ class Info(NamedTuple):
 
 
 class Sampler(NamedTuple):
-    """An algorithm: `init(rng, position) -> State`, `step(rng, state, batch) -> (State, Info)`."""
+    """An algorithm: `init(rng, position) -> state`, `step(rng, state, batch) -> (state, Info)`.
 
-    init: Callable[[Rng, Params], State]
-    step: Callable[[Rng, State, Batch | None], tuple[State, Info]]
+    A state is the algorithm's own, `State` or a tuple that holds more; all else knows of its `position` only.
+    """
+
+    init: Callable[[Rng, Params], Any]
+    step: Callable[[Rng, Any, Batch | None], tuple[Any, Info]]
 
 
 class Piece(NamedTuple):
