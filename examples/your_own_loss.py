@@ -48,7 +48,7 @@ for _ in range(400):
 task = bn.Task.from_module(model.eval(), loss, data, weight=weight)
 print(f"unit {task.unit}: n = {task.n:.0f} tokens in {len(task.data)} items, padding not counted")
 
-settings = bn.calibrate(task, given={"gamma": 100.0, "chains": 2, "draws": 500, "burn_in": 100})
+settings = bn.calibrate(task, given={"gamma": 100.0, "chains": 2, "draws": 100, "burn_in": 60})
 estimate = bn.estimate_llc(task, settings=settings)
 print(estimate)
 print(bn.critical_point(bn.compressors.quantize(), task, tolerance=0.1))

@@ -72,6 +72,18 @@ def test_drift_by_hand():
     assert convergence(trace).drift == pytest.approx(slope * 99)
 
 
+def test_a_trend_is_seen_where_it_is_and_only_there():
+    random = np.random.default_rng(0)
+    known = convergence(np.linspace(0, 5, 400) + random.normal(0, 0.5, (4, 400)))
+    assert known.drift / known.drift_se > 20
+    z = [
+        known.drift / known.drift_se
+        for seed in range(100)
+        for known in [convergence(autoregression(0.97, 4, 400, seed))]
+    ]
+    assert 0.8 < np.std(z) < 1.15
+
+
 @pytest.mark.parametrize("trace", [np.zeros((2, 50)), np.ones((1, 3)), np.random.default_rng(0).normal(size=(2, 3))])
 def test_too_little_to_judge(trace):
     known = convergence(trace)
@@ -208,12 +220,15 @@ def test_good():
         ({"llc": float("inf")}, NOT_USABLE, "exceeds the number of parameters"),
         ({"discretisation_share": 0.11}, NOT_USABLE, "inflates the variance by up to 11%: reduce the step size"),
         ({"discretisation_share": float("inf")}, NOT_USABLE, "the step is unstable: reduce the step size"),
+        ({"chance_share": 3.4e22}, NOT_USABLE, r"left the basin \(3e\+24% of the way"),
         ({"chance_share": 0.12}, NOT_USABLE, r"left the basin \(12% of the way .* raise gamma"),
         ({"rhat": 1.11}, NOT_USABLE, r"chains disagree \(R̂ 1.11\): draw longer or burn in more"),
         ({"ess": 39.0}, NOT_USABLE, "only 39 effective draws: draw longer"),
         ({"drift": 4.0, "drift_se": 1.0}, NOT_USABLE, r"drifts by \+20% along the trace: burn in more or raise gamma"),
         ({"drift": -4.0, "drift_se": 1.0}, NOT_USABLE, "drifts by -20%"),
         ({"se": 6.0}, NOT_USABLE, "standard error is 30% of λ̂: draw longer or use larger batches"),
+        ({"se": 1.5}, CAUTION, "three standard errors reach 22% of λ̂: draw longer$"),
+        ({"se": 1.0, "step_share": 0.08}, CAUTION, "errors and the bias of the step reach 23% of λ̂: draw longer or re"),
         ({"llc": -20.0}, CAUTION, "λ̂ is negative, which no minimum allows"),
         ({"noise_share": 0.6}, CAUTION, "60% of what weight noise alone gives .* comparable only at equal nβ, γ, unit"),
         ({"slope_part": -6.0}, CAUTION, "w\\* is not a minimum of the sampled loss: its slope puts -6 nats into λ̂"),
@@ -232,7 +247,7 @@ def test_each_reason(change, status, said):
 
 def test_just_within_the_lines():
     edge = {
-        "rhat": 1.1, "ess": 40.0, "chance_share": 0.1, "discretisation_share": 0.1, "noise_share": 0.5, "se": 5.0,
+        "rhat": 1.1, "ess": 40.0, "chance_share": 0.1, "discretisation_share": 0.1, "noise_share": 0.5, "se": 4 / 3,
         "drift": 4.0, "drift_se": 1.5, "slope_part": 5.0,
     }  # fmt: skip
     assert judge({**GOOD, **edge}).status == USABLE

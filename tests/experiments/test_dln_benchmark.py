@@ -31,7 +31,7 @@ def quick(monkeypatch, tiny_class):
 
     monkeypatch.setattr(network, "calibrate", settle)
     arms = [Arm(tiny_class, 2000, "calibrated", 3), Arm(tiny_class, 2000, "sgld", 2), Arm(tiny_class, 2000, "mala", 1)]
-    return Plan(tuple(arms), 0, None)
+    return Plan(tuple(arms), 0)
 
 
 def stamps(folder):
@@ -97,7 +97,7 @@ def test_a_network_that_cannot_be_measured_is_marked_and_the_rest_goes_on(quick,
 
 
 def test_work_can_be_sent_to_other_processes(tmp_path):
-    work = network.NetworkWork(tmp_path, "1k", 20_000, 7, ("sgld",), 0, None)
+    work = network.NetworkWork(tmp_path, "1k", 20_000, 7, ("sgld",), 0, None, 1.0)
     assert pickle.loads(pickle.dumps(work)) == work
     assert work.label == "1k-007-n20000"
 

@@ -67,7 +67,7 @@ def test_networks_of_one_seed_do_not_depend_on_how_many_there_are_and_differ_fro
 
 
 def test_costs_are_predicted_for_every_arm(tiny_class):
-    plan = Plan((Arm(tiny_class, 2000, CALIBRATED, 3), Arm(tiny_class, 2000, "sgld", 1)), 0, None)
+    plan = Plan((Arm(tiny_class, 2000, CALIBRATED, 3), Arm(tiny_class, 2000, "sgld", 1)), 0)
     rows = measured_plan(plan)
     assert [row.arm for row in rows] == list(plan.arms)
     assert rows[0].seconds == pytest.approx(3 * rows[1].seconds)

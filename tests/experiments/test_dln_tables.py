@@ -36,7 +36,7 @@ def row(net, truth, llc, sampler="calibrated", status="usable", seconds=10.0, sa
 
 
 def plan_of(*arms):
-    return Plan(tuple(arms), 0, None)
+    return Plan(tuple(arms), 0)
 
 
 def aims(arm):

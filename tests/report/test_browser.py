@@ -30,7 +30,7 @@ def test_every_chart_is_drawn_without_an_error(stored, tmp_path):
     assert 'data-rendered="true"' in root[0]
     assert 'data-errors="0"' in root[0]
     names = re.findall(r'<div class="chart[^>]*data-name="([^"]+)"', done.stdout)
-    assert len(names) == 7
+    assert len(names) == 8
     drawn = re.findall(r'<svg[^>]*aria-label="[^"]{40,}"', done.stdout)
     assert len(drawn) == len(names)
     assert "NaN" not in "".join(re.findall(r' d="[^"]*"', done.stdout))

@@ -8,7 +8,10 @@ from bitsandnats.report.control_figures import cells
 from bitsandnats.report.style import spec
 from bitsandnats.store import open_run
 
-NAMES = ["llc", "loss", "curves-quantize", "critical-quantize", "fits-quantize", "controls-quantize", "traces"]
+NAMES = [
+    *("llc", "loss", "curves-quantize", "critical-quantize", "fits-quantize", "tolerances-quantize"),
+    *("controls-quantize", "traces"),
+]
 
 
 @pytest.fixture(scope="module")

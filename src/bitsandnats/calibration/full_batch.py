@@ -20,7 +20,7 @@ from bitsandnats.settings import Settings, settings_from
 from bitsandnats.target import LocalPosterior, faster_mode
 from bitsandnats.task import Task
 
-_SECONDS = 120.0  # an estimate, calibration included
+_SECONDS = 60.0  # an estimate, calibration included
 _SMALL_DATA, _PATIENCE = 2048, 5.0  # where mini-batches would hold nearly all data anyway
 _EVALUATIONS = 9000  # of a typical estimate: pilots, burn-in and draws, times leapfrogs
 _RUN_SECONDS, _RUN_TRANSITIONS = 40.0, 200  # what a run's trajectories may take, and how many there are

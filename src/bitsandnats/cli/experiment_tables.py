@@ -30,7 +30,7 @@ def show_plan(rows: Sequence[Any], workers: int) -> None:
             _count(most) if fewest == most else f"{_count(fewest)}–{_count(most)}",
             _span(row.evaluation_seconds),
             _span(row.seconds),
-            f"{row.gigabytes:.1f} GB",
+            _size(row.gigabytes),
         )
     out.print(table, highlight=False)
     total = _span(sum(row.seconds for row in rows) / workers)
@@ -125,6 +125,11 @@ def _count(value: int) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return str(value)
+
+
+def _size(gigabytes: float) -> str:
+    """An amount of memory in the unit that fits it."""
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{max(1000 * gigabytes, 1):.0f} MB"
 
 
 def _span(seconds: float) -> str:

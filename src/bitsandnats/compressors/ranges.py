@@ -126,8 +126,8 @@ def search_range(search: RangeSearch, intervals: int, loss: Callable[[float], fl
     The loss is jagged in c with tens of local minima, so neither bisection nor a coarse grid finds the best. But it is
     close to a sum, what clipping at c costs (measured once for all levels) + k · mean squared rounding error at this
     level (known without evaluating a loss), with k slowly varying in c. The first point is the one of least squared
-    error; then, seven points in all, each is the minimum of that sum, at least 8 % away from all before, with k refitted
-    to all of them; the last four lie next to the best. Compared with dense scans in
+    error; then, seven points in all, each is the minimum of that sum, at least 8 % away from all before, with k
+    refitted to all of them; the last four lie next to the best. Compared with dense scans in
     `tests/truth/test_quantize.py`.
 
     Args:

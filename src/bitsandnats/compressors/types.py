@@ -40,6 +40,11 @@ class Levels:
                 message(expected="distinct finite levels from severe to mild", got=got, do="put them in order")
             )
 
+    @property
+    def rising(self) -> bool:
+        """Whether the milder of two levels is the larger number."""
+        return self.values[-1] >= self.values[0]
+
     def check(self, level: Level) -> None:
         """Refuses a level outside the range; for `integer` also one that is not among the values.
 

@@ -29,7 +29,8 @@ class CriticalPoint:
         excess_loss_se: its standard error over paired items, and over draws for random schemes.
         interval: 95 % interval of the crossing, from the error of ΔL there; NaN where censored.
         censored: the most severe level already meets the tolerance.
-        monotone: whether ΔL falls all along the levels that were evaluated, up to this one and to the next.
+        monotone: whether, of the levels that were evaluated, ΔL falls all along those up to this one and the milder
+            ones are within the tolerance.
         bound: where there is no crossing, what is known of it: `≤ 4`, `> 256`; empty where there is one.
         remark: why there is none, in words; empty where there is one.
         curve: every level evaluated (dims: level).

@@ -132,22 +132,23 @@ def _point(
         excess_loss_se=se,
         interval=interval,
         censored=severe is None,
-        monotone=rises(sweep, _next(sweep, shown)) <= 1,
+        monotone=rises(sweep, shown) <= 1 and not _fails_beyond(sweep, tolerance, level),
         bound=_bound(levels, severe, level),
         remark=_remark(sweep, tolerance, severe, level),
         curve=curve,
     )
 
 
-def _next(sweep: Sweep, level: Level) -> Level:
-    """The scheme's value beside a level, on the mild side."""
-    values = sweep.prepared.levels.values
-    falling = values[0] > values[-1]
-    return next((v for v in values if (v < level if falling else v > level)), values[-1])
+def _fails_beyond(sweep: Sweep, tolerance: float, level: Level | None) -> bool:
+    """Whether a level milder than the one found was seen to exceed the tolerance."""
+    if level is None:
+        return False
+    seen = sweep.seen_levels()
+    return any(sweep.seen(v).mean > tolerance for v in seen[seen.index(level) :])
 
 
 def _bound(levels: Levels, severe: Level | None, level: Level | None) -> str:
-    rising = levels.values[-1] >= levels.values[0]
+    rising = levels.rising
     if level is None:
         return f"{'>' if rising else '<'} {levels.values[-1]:.4g}"
     return f"{'≤' if rising else '≥'} {level:.4g}" if severe is None else ""

@@ -9,7 +9,7 @@ from bitsandnats.critical.sweep import Sweep
 _PROBES = 2
 _REFINEMENTS = 8
 _AGREE = 0.25  # of the crossing's standard error
-_CLOSE = 0.002  # of the crossing, where levels are on a ratio scale
+_CLOSE, _CLOSE_SHARE = 0.002, 0.005  # of the crossing where levels are on a ratio scale; else of their whole range
 _WIDE = 8.0
 
 
@@ -47,14 +47,15 @@ def most_severe(sweep: Sweep, tolerance: float) -> Level | None:
 
 
 def rises(sweep: Sweep, up_to: Level, above: float = -math.inf) -> float:
-    """The largest factor by which ΔL rises with mildness among the values seen up to one; 1 where it only falls.
+    """The largest factor by which ΔL rises with mildness among the levels seen up to one; 1 where it only falls.
 
     Args:
         sweep: what was evaluated.
-        up_to: the mildest value to look at.
-        above: of rises, only those to values whose ΔL is above this.
+        up_to: the mildest level to look at, seen.
+        above: of rises, only those to levels whose ΔL is above this.
     """
-    seen = _seen(sweep, up_to)
+    seen = sweep.seen_levels()
+    seen = seen[: seen.index(up_to) + 1]
     ends = [(at, b) for at, b in enumerate(seen) if sweep.seen(b).mean > above]
     return max((sweep.rise(a, b) for at, b in ends for a in seen[:at]), default=1.0)
 
@@ -76,7 +77,7 @@ def refine(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> tuple[
     levels = sweep.prepared.levels
     halve = False
     span = abs(place(levels, levels.values[0]) - place(levels, levels.values[-1]))
-    near = _CLOSE * (1 if _ratio(levels) else span)
+    near = _CLOSE if _ratio(levels) else _CLOSE_SHARE * span
     for _ in range(_REFINEMENTS):
         broken = not math.isfinite(sweep.settle(severe).mean)
         sweep.settle(mild)
@@ -146,17 +147,11 @@ def _between(sweep: Sweep, low: int, high: int, tolerance: float, halve: bool) -
     return min(range(low + 1, high), key=lambda i: abs(math.log(values[i]) - target))
 
 
-def _seen(sweep: Sweep, up_to: Level) -> list[Level]:
-    """The scheme's values that were evaluated, from the most severe up to one."""
-    values, known = sweep.prepared.levels.values, set(sweep.seen_levels())
-    return [v for v in values[: values.index(up_to) + 1] if v in known]
-
-
 def _scanned(sweep: Sweep, tolerance: float) -> Level | None:
     """The most severe value within the tolerance, once its neighbours are seen and none is left that could be it."""
     values = sweep.prepared.levels.values
     while True:
-        known = _seen(sweep, values[-1])
+        known = [v for v in sweep.seen_levels() if v in values]
         found = next((v for v in known if sweep.seen(v).mean <= tolerance), None)
         at = len(values) - 1 if found is None else values.index(found)
         wanted = {*range(max(at - 1 - _PROBES, 0), min(at + 2, len(values)))}

@@ -83,8 +83,8 @@ class Sweep:
         return mean_and_error(self._differences[level])
 
     def seen_levels(self) -> list[Level]:
-        """The levels evaluated, ascending in number."""
-        return sorted(self._differences)
+        """The levels evaluated, from severe to mild."""
+        return sorted(self._differences, reverse=not self.prepared.levels.rising)
 
     def rise(self, severe: Level, mild: Level) -> float:
         """ΔL at the milder of two levels over that at the severer, on the items on which both were evaluated.
@@ -105,8 +105,6 @@ class Sweep:
     def curve(self) -> xr.Dataset:
         """Every level evaluated, from severe to mild; `items` is how many each was evaluated on."""
         levels = self.seen_levels()
-        if self.prepared.levels.values[0] > self.prepared.levels.values[-1]:
-            levels.reverse()
         found = [self.seen(level) for level in levels]
         bits = [self.prepared.bits(level) for level in levels]
         columns = {

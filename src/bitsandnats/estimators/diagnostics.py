@@ -20,7 +20,8 @@ class Convergence:
         rhat: rank-normalised split R̂; 1 = chains agree; NaN for fewer than 4 draws.
         ess: effective number of independent draws in all.
         drift: change of the trace's mean from its start to its end, by a straight line, in the trace's units.
-        drift_se: standard error of `drift`, autocorrelation included.
+        drift_se: standard error of `drift`, autocorrelation included, from what the line leaves: a trend is not its own
+            noise.
     """
 
     mean: float
@@ -47,15 +48,19 @@ def convergence(trace: Float[ndarray, "chain draw"]) -> Convergence:
     halves = trace if chains > 1 else np.stack([trace[0, : draws // 2], trace[0, draws // 2 :][: draws // 2]])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # short or constant traces are judged here, not by warnings
-        ess = float(np.asarray(array_stats.ess(trace, chain_axis=0, draw_axis=1, method="mean")).item())
+        time = np.linspace(-0.5, 0.5, draws)
+        drift = float((trace.mean(0) * time).sum() / (time**2).sum())
+        rest = trace - drift * time
+        ess, ess_rest = (
+            float(np.asarray(array_stats.ess(x, chain_axis=0, draw_axis=1, method="mean")).item())
+            for x in (trace, rest)
+        )
         rhat = float(np.asarray(array_stats.rhat(halves, chain_axis=0, draw_axis=1)).item())
-    ess = min(max(ess, 1.0), float(trace.size)) if math.isfinite(ess) else 1.0
+    ess, ess_rest = (min(max(e, 1.0), float(trace.size)) if math.isfinite(e) else 1.0 for e in (ess, ess_rest))
     sd = float(trace.std(ddof=1))
     within = sd / math.sqrt(ess)
     between = float(trace.mean(1).std(ddof=1) / math.sqrt(chains)) if chains > 1 else 0.0
-    time = np.linspace(-0.5, 0.5, draws)
-    drift = float((trace.mean(0) * time).sum() / (time**2).sum())
-    drift_se = sd * math.sqrt(12 / ess)
+    drift_se = float(rest.std(ddof=1)) * math.sqrt(12 / ess_rest)
     return Convergence(mean, max(within, between), rhat, ess, drift, drift_se)
 
 

@@ -72,6 +72,7 @@ def excess_trace(tree: xr.DataTree, group: str = "draws") -> Float[ndarray, "cha
     return loss - regression_coefficient(loss, baseline) * baseline
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a runaway chain is judged by the verdict
 def estimate(tree: xr.DataTree) -> LLC:
     """λ̂ = nβ · mean excess loss over the draws after burn-in, with everything known about it.
 
@@ -201,9 +202,11 @@ def _slope_figures(tree: xr.DataTree, llc: float) -> dict[str, float]:
 
 
 def _rounded(value: float, error: float) -> str:
-    """`value ± error`, both to the error's second digit."""
+    """`value ± error`, both to the error's second digit; short where a chain has run away."""
     if not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
+    if error >= 1e6:
+        return f"{value:.2g} ± {error:.2g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 

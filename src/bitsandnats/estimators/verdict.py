@@ -33,6 +33,7 @@ class Thresholds:
         rhat: R̂ above which chains disagree.
         ess: effective draws below which the error bar itself is not known.
         relative_se: standard error as a share of the estimate.
+        doubt: three standard errors and the bound on the step's bias together, as a share of the estimate.
         drift: change along the kept trace as a share of the estimate, where it exceeds three standard errors.
         basin: share of the way from L(w*) to chance at which the draws have left the basin.
         discretisation: predicted excess variance of the stiffest direction.
@@ -49,6 +50,7 @@ class Thresholds:
     rhat: float = 1.1
     ess: float = 40.0
     relative_se: float = 0.25
+    doubt: float = 0.2
     drift: float = 0.15
     basin: float = 0.1
     discretisation: float = 0.1
@@ -87,7 +89,7 @@ def judge(
         chains = ", ".join(map(str, diverged))
         return Verdict(NOT_USABLE, (f"chain {chains} diverged and no average is given: reduce the step size",))
     wrong = _sampling(at, limits)
-    cautions = _reading(at, limits)
+    cautions = _reading(at, limits) if wrong else _precision(at, limits) + _reading(at, limits)
     if not step_kept:
         cautions += (
             "the bias of the finite step and the slope at w* are not judged: the step's statistics were not kept; "
@@ -107,17 +109,18 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         )
     if at.get("discretisation_share", 0) > limits.discretisation:
         share = at["discretisation_share"]
-        said = "the step is unstable" if math.isinf(share) else f"the step inflates the variance by up to {share:.0%}"
+        grown = f"the step inflates the variance by up to {_percent(share)}"
+        said = "the step is unstable" if math.isinf(share) else grown
         reasons.append(f"{said}: reduce the step size")
     elif at.get("step_share", 0) > limits.step:
         reasons.append(
-            f"finite steps and gradient noise may add {at['step_share']:.0%} of λ̂: "
+            f"finite steps and gradient noise may add {_percent(at['step_share'])} of λ̂: "
             "use larger batches or reduce the step size"
         )
     reasons += _of_the_step(at, limits)
     if at.get("chance_share", 0) > limits.basin:
         reasons.append(
-            f"the draws left the basin ({at['chance_share']:.0%} of the way from L(w*) to chance): raise gamma"
+            f"the draws left the basin ({_percent(at['chance_share'])} of the way from L(w*) to chance): raise gamma"
         )
     if at.get("identical_chains", 0):
         reasons.append("two chains are copies of each other: give each its own seed")
@@ -131,7 +134,7 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     if drift > limits.drift * abs(llc) and drift > 3 * spread:
         reasons.append(f"λ̂ drifts by {at['drift'] / llc:+.0%} along the trace: burn in more or raise gamma")
     if "se" in at and at["se"] > limits.relative_se * abs(llc):
-        reasons.append(f"the standard error is {at['se'] / abs(llc):.0%} of λ̂: draw longer or use larger batches")
+        reasons.append(f"the standard error is {_percent(at['se'] / abs(llc))} of λ̂: draw longer or use larger batches")
     return tuple(reasons)
 
 
@@ -156,6 +159,17 @@ def _of_the_step(at: dict[str, float], limits: Thresholds) -> list[str]:
     return reasons
 
 
+def _precision(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
+    """How far off may it be, by what is known of its error?"""
+    step = at.get("step_share", 0.0)
+    reach = 3 * at["se"] / abs(at["llc"]) + step if "se" in at and at["llc"] else 0.0
+    if reach <= limits.doubt:
+        return ()
+    said = " and the bias of the step" if step > 0.01 else ""
+    remedy = "draw longer or reduce the step size" if step > 0.01 else "draw longer"
+    return (f"three standard errors{said} reach {_percent(reach)} of λ̂: {remedy}",)
+
+
 def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     """May it be read as λ?"""
     reasons = []
@@ -172,7 +186,7 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     reasons += _pull(at, limits)
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(
-            f"it is {at['noise_share']:.0%} of what weight noise alone gives (nβ = 0): "
+            f"it is {_percent(at['noise_share'])} of what weight noise alone gives (nβ = 0): "
             "comparable only at equal nβ, γ, unit"
         )
     return tuple(reasons)
@@ -198,3 +212,8 @@ def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
             "or raise gamma"
         )
     return reasons
+
+
+def _percent(share: float) -> str:
+    """A share in words that stay short when a chain has run away."""
+    return f"{share:.0%}" if abs(share) < 100 else f"{100 * share:.0e}%"

@@ -18,13 +18,16 @@ _WIDTH, _HEIGHT = 312, 190
 def bits_figure(curves: list[Row], tolerances: list[Number], unit: str) -> alt.TopLevelMixin | None:
     """ΔL (nats a unit) against the description length (bits a parameter, log axis), one line a scheme.
 
-    One panel a checkpoint, of at most six spread over the series. Only where at least two schemes have a length.
+    One panel a checkpoint, of at most six spread over those that reach the smallest tolerance. Only where at least two
+    schemes have a length.
     """
     rows = [row for row in curves if finite(row.get("bits")) and row["bits"] > 0]
     schemes = list(dict.fromkeys(row["scheme"] for row in rows))
     if len(schemes) < 2:
         return None
-    chosen = _spread(sorted({row["order"] for row in rows}))
+    least = min([t for t in tolerances if finite(t)], default=0.0)
+    reaching = {row["order"] for row in rows if row["excess"] > least}
+    chosen = _spread(sorted(reaching or {row["order"] for row in rows}))
     top = 1.35 * max([t for t in tolerances if finite(t)] or [max(row["excess"] for row in rows)])
     rows = [row for row in rows if row["order"] in chosen]
     inside = [row["bits"] for row in rows if 0.01 * top < row["excess"] < 1.2 * top] or [row["bits"] for row in rows]

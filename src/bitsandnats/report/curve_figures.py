@@ -38,10 +38,13 @@ def curves_figure(rows: list[Row], tolerances: list[Number], scheme: str, unit: 
     lines = [{"excess": tolerance, "text": f"{tolerance:g} nat"} for tolerance in tolerances if finite(tolerance)]
     rules = alt.Chart(values(lines))
     zero = alt.Chart(values([{"excess": 0}]))
+    high, low = ([row["level"] for row in rows if (row["excess"] > 0.3 * top) == beyond] for beyond in (True, False))
+    rising = bool(high and low) and sum(high) / len(high) > sum(low) / len(low)
+    side, edge = ("left", 4) if rising else ("right", HALF)  # where the curves are low
     return alt.layer(
         zero.mark_rule(color="#8c959f", strokeWidth=0.8).encode(y=y),
         rules.mark_rule(color=MUTED, strokeDash=[4, 4], strokeWidth=1).encode(y=y),
-        rules.mark_text(align="right", dy=-6, color=MUTED, fontSize=11).encode(y=y, x=alt.XValue(HALF), text="text:N"),
+        rules.mark_text(align=side, dy=-6, color=MUTED, fontSize=11).encode(y=y, x=alt.XValue(edge), text="text:N"),
         base.mark_line(strokeWidth=1.6, clip=True).encode(x=x, y=y, color=colour),
         base.mark_point(filled=True, size=22, opacity=1, clip=True).encode(x=x, y=y, color=colour, tooltip=hints),
     ).properties(width=HALF, height=HEIGHT, description=f"Loss increase against {shown.title} for each checkpoint")

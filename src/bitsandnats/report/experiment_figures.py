@@ -82,7 +82,7 @@ def _hints() -> list[alt.Tooltip]:
 def _estimates(rows: list[Row]) -> alt.TopLevelMixin:
     """λ̂ against λ on logarithmic axes; calibrated beside others where there are others."""
     panels = []
-    for kind, title in ((CALIBRATED, "calibrated, nothing set"), ("others", "others, at equal nβ, γ and gradients")):
+    for kind, title in ((CALIBRATED, "calibrated, nothing set"), ("others", "others, at the same nβ and γ")):
         own = [row for row in rows if row["kind"] == kind]
         if own:
             panels.append(_panel(own, title))
@@ -223,7 +223,7 @@ _ERRORS = (
 )
 _TIMES = (
     "Wall-clock seconds, calibration and controls included, on the machine named below; ticks are medians. The others "
-    "have no calibration of their own: they are given γ, and as many gradients as the calibrated sampler took in all."
+    "have no calibration of their own: they are given γ."
 )
 _CHAINS_CAPTION = (
     "nβ(L(w) − L(w*))/λ along the run, mean of all chains and of neighbouring steps; 1 is the truth, the upright line "

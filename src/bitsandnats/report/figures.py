@@ -72,9 +72,9 @@ def figures(tables: Tables) -> list[Figure]:
         )
     )
     for scheme in schemes:
-        group = scheme if scheme != schemes[0] else ""
         found += _scheme_figures(tables, scheme, left_out)
-        found += _control_figures(tables, scheme, group)
+    for scheme in schemes:
+        found += _control_figures(tables, scheme, group=scheme if scheme != schemes[0] else "")
     stride = max((row["stride"] for row in tables.traces), default=1)
     paired = all(row["paired"] for row in tables.traces)
     thinned = f" One draw in {stride} is shown (about {POINTS_PER_CHAIN} a chain)." if stride > 1 else ""
@@ -120,7 +120,7 @@ def _scheme_figures(tables: Tables, scheme: str, left_out: str) -> list[Figure |
     ]
 
 
-def _control_figures(tables: Tables, scheme: str, group: str) -> list[Figure | None]:
+def _control_figures(tables: Tables, scheme: str, *, group: str) -> list[Figure | None]:
     """What the critical level of one scheme follows."""
     main = main_tolerance(tables.summary)
     fits = [fit for fit in chosen_fits(tables.summary) if fit["scheme"] == scheme]

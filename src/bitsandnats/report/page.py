@@ -60,6 +60,7 @@ def render(tables: Tables, figures: list[Figure], specs: dict[str, dict[str, Any
         heads=result_columns(tables.critical, main_tolerance(summary)),
         bits=bits_rows(summary),
         ranks=rank_rows(summary),
+        unmeasured=unmeasured_rows(tables.checkpoints),
         critical={(row["label"], row["scheme"], row["tolerance"]): row for row in tables.critical},
         controls=control_rows(summary),
         matrix=control_matrix(summary),
@@ -147,6 +148,15 @@ def rank_rows(summary: dict[str, Any]) -> dict[str, list[Row]]:
     rows = summary.get("tolerance_ranks") or []
     schemes = dict.fromkeys(row["scheme"] for row in rows if numbers.finite(row["spearman"]))
     return {scheme: [row for row in rows if row["scheme"] == scheme] for scheme in schemes}
+
+
+def unmeasured_rows(checkpoints: list[Row]) -> list[Row]:
+    """Schemes that could not be measured, one row a reason, with the checkpoints concerned."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in checkpoints:
+        for scheme, why in row["unmeasured"].items():
+            found.setdefault((scheme, why), []).append(str(row["label"]))
+    return [{"scheme": scheme, "why": why, "labels": labels} for (scheme, why), labels in found.items()]
 
 
 def control_matrix(summary: dict[str, Any]) -> list[Row]:

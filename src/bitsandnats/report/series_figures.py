@@ -117,10 +117,9 @@ def critical_figure(rows: list[Row], scheme: str) -> alt.TopLevelMixin | None:
         alt.Tooltip("censored:N"),
     ]
     base = alt.Chart(values(rows))
-    ends = [
+    last = [
         max((row for row in rows if row["tolerance"] == value), key=lambda row: row["order"]) for value in tolerances
     ]
-    ends = [{**row, "text": f"{row['tolerance']:g} nat"} for row in ends]
     layers = [
         base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour),
         alt.Chart(values(bounded))
@@ -132,11 +131,27 @@ def critical_figure(rows: list[Row], scheme: str) -> alt.TopLevelMixin | None:
         base.transform_filter("datum.censored")
         .mark_point(fill="white", size=55, opacity=1, strokeWidth=1.5)
         .encode(x=x, y=y, color=colour, tooltip=hints),
-        alt.Chart(values(ends))
+        alt.Chart(values(_tolerance_labels(last, shown.base > 0, ends)))
         .mark_text(align="left", dx=9, fontSize=11)
         .encode(x=x, y=y, text="text:N", color=colour),
     ]
     return alt.layer(*layers).properties(width=HALF, height=HEIGHT, description=f"{title} along the series")
+
+
+def _tolerance_labels(last: list[Row], log: bool, ends: list[Number]) -> list[Row]:
+    """The last point of each tolerance's line with its name; lines that end at the same place share a label."""
+    size = math.log(ends[1] / ends[0]) if log else ends[1] - ends[0]
+    groups: list[list[Row]] = []
+    for row in sorted(last, key=lambda row: row["crossing"]):
+        before = groups[-1][-1]["crossing"] if groups else None
+        apart = None if before is None else math.log(row["crossing"] / before) if log else row["crossing"] - before
+        if apart is not None and apart < 0.035 * size:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [
+        {**group[0], "text": f"{', '.join(sorted((row['name'] for row in group), key=float))} nat"} for group in groups
+    ]
 
 
 def _end_labels(x: alt.X, series: list[tuple[list[Row], str, str, str]]) -> list[alt.Chart]:

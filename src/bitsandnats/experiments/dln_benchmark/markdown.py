@@ -60,7 +60,15 @@ def markdown(summary: dict[str, Any]) -> str:
             "",
         ]
     if summary["rules"]:
-        lines += ["## Step sizes of the others", ""]
+        share = summary["settings"]["gradients"]
+        took = "as many as it took in all" if share == 1 else f"{share:.0%} of those it took in all"
+        lines += [
+            "## Step sizes of the others",
+            "",
+            "nβ, γ, chains and seed are those of the calibrated sampler on the same network; gradients are exact, and",
+            f"{took}; a quarter of the steps is burn-in, and every chain starts at w\\*.",
+            "",
+        ]
         lines += [*_table(("sampler", "rule"), [(f"`{k}`", v) for k, v in summary["rules"].items()]), ""]
     lines += [
         "## Network by network",

@@ -45,6 +45,7 @@ class NetworkWork:
         samplers: the other samplers that measure it.
         seed: of the run.
         target_se: of the calibrated sampler, a share of λ̂; None = its default.
+        gradients: of the others, as a share of those that the calibrated sampler took.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class NetworkWork:
     samplers: tuple[str, ...]
     seed: int
     target_se: float | None
+    gradients: float
 
     @property
     def label(self) -> str:
@@ -108,10 +110,11 @@ def _calibrated(work: NetworkWork, toy: Toy, progress: Progress) -> dict[str, An
 def _compared(
     work: NetworkWork, toy: Toy, sampler: str, reference: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
-    """λ̂ by another sampler at the calibrated nβ and γ, with as many gradients."""
+    """λ̂ by another sampler at the calibrated nβ and γ, with its share of the gradients."""
     if reference.get("settings") is None:
         return {"failed": "the calibrated sampler found no settings to compare at"}
-    settings, evaluations = settings_from(reference["settings"]), int(reference["evaluations"])
+    settings = settings_from(reference["settings"])
+    evaluations = round(work.gradients * reference["evaluations"])
     key = content_key(toy.task, {"sampler": sampler, "reference": settings.values(), "evaluations": evaluations})
 
     def measure(task: Task) -> tuple[LLC, Settings]:

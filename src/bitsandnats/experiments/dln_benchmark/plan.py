@@ -21,13 +21,14 @@ _CLASSES = ("1k", "10k", "100k")
 _NETS = {"1k": 30, "10k": 30, "100k": 6}
 _NETS_LARGE, _NETS_COMPARED, _NETS_MANY_SAMPLES = 3, 8, 10
 _SEEDS = 10_000  # networks of one seed; those of another do not overlap
-_EVALUATIONS = 10_000  # of the group of chains, of a typical estimate at nβ = 2,000, calibration included
+_EVALUATIONS = 40_000  # of the group of chains, of a typical estimate at nβ = 2,000, calibration included
+_AROUND = 1.5  # time of a sampler's step over that of its gradient
 _CHAINS, _CHAINS_LARGE, _LARGE = (
     8,
     4,
     50_000,
 )  # those that calibration takes, and the parameters from which it takes less
-_SMALL_NETS, _SMALL_SAMPLERS, _SMALL_SE = 3, ("sgld", "mala"), 0.05
+_SMALL_NETS, _SMALL_SAMPLERS, _SMALL_SE, _SMALL_GRADIENTS = 3, ("sgld", "mala"), 0.05, 0.1
 _TENSORS = 12  # of the weights' size that a chain needs at once
 
 
@@ -53,11 +54,13 @@ class Plan:
         arms: in the order of the tables.
         seed: of the networks and of every random choice.
         target_se: standard error that the calibrated sampler is asked for, as a share of λ̂; None = its own default.
+        gradients: of the others, as a share of those that the calibrated sampler took in all.
     """
 
     arms: tuple[Arm, ...]
     seed: int
-    target_se: float | None
+    target_se: float | None = None
+    gradients: float = 1.0
 
     def run_settings(self) -> dict[str, Any]:
         """Plain values that define the results, for the run folder."""
@@ -66,7 +69,7 @@ class Plan:
             "arms": [f"{arm.name}: {arm.nets}" for arm in self.arms],
             "seed": self.seed,
         }
-        return chosen | ({} if self.target_se is None else {"target_se": self.target_se})
+        return chosen | {"gradients": self.gradients, "target_se": self.target_se}
 
     def groups(self) -> dict[tuple[str, int], list[Arm]]:
         """The arms by size and n: they share networks, and the calibrated one comes first."""
@@ -115,7 +118,7 @@ def benchmark_plan(
         samplers: others to compare, on at most 8 networks of the smallest class at the smallest n; None = all that
             are known here where that class is 1k, else none.
         samples: n; None = 20,000, and for class 1k also 1e6.
-        small: 3 networks of 1k at n = 20,000 and two other samplers, with a larger standard error.
+        small: 3 networks of 1k at n = 20,000 with a larger standard error, two other samplers with fewer gradients.
         seed: of networks and chains.
 
     Raises:
@@ -130,7 +133,7 @@ def benchmark_plan(
         compared = _SMALL_SAMPLERS if samplers is None else tuple(samplers)
         _check(("1k",), _SMALL_NETS, compared, (_SAMPLES,))
         arms = [Arm("1k", _SAMPLES, name, _SMALL_NETS) for name in (CALIBRATED, *compared)]
-        return Plan(tuple(arms), seed, _SMALL_SE)
+        return Plan(tuple(arms), seed, _SMALL_SE, _SMALL_GRADIENTS)
     chosen = tuple(dict.fromkeys(classes)) if classes is not None else _CLASSES
     numbers = tuple(dict.fromkeys(samples)) if samples is not None else (_SAMPLES,)
     _check(chosen, nets, samplers or (), numbers)
@@ -147,7 +150,7 @@ def benchmark_plan(
     compared_nets = min(_NETS_COMPARED, arms[0].nets)
     smallest = min(numbers)
     arms += [Arm(chosen[0], smallest, name, compared_nets) for name in dict.fromkeys(samplers)]
-    return Plan(tuple(arms), seed, None)
+    return Plan(tuple(arms), seed)
 
 
 def network_seed(plan_seed: int, net: int) -> int:
@@ -167,7 +170,8 @@ def measured_plan(plan: Plan) -> list[PlanRow]:
         stretch = (samples / math.log(samples) / 2000) ** 0.25  # trajectories lengthen as curvatures spread
         for arm in arms:
             fewest, most = min(parameters[: arm.nets]), max(parameters[: arm.nets])
-            cost = seconds * _EVALUATIONS * stretch * arm.nets
+            share = 1.0 if arm.sampler == CALIBRATED else plan.gradients
+            cost = seconds * _AROUND * _EVALUATIONS * share * stretch * arm.nets
             found[arm] = PlanRow(arm, (fewest, most), seconds, cost, 8e-9 * most * chains * _TENSORS)
     return [found[arm] for arm in plan.arms]
 

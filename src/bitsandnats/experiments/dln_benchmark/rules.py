@@ -52,15 +52,14 @@ class _Rule(NamedTuple):
 def compared_settings(sampler: str, task: Task, reference: Settings, *, curvature: float, evaluations: int) -> Settings:
     """Settings under which a sampler is compared with the calibrated one.
 
-    nβ, γ, chains and seed are the calibrated sampler's, gradients exact and as many as it took in all; a quarter of the
-    steps is burn-in.
+    nβ, γ, chains and seed are the calibrated sampler's, gradients exact; a quarter of the steps is burn-in.
 
     Args:
         sampler: name and options.
         task: the network.
         reference: the calibrated sampler's settings on the same network.
         curvature: largest eigenvalue of the Hessian at w*.
-        evaluations: gradients that the calibrated sampler took, those of all chains.
+        evaluations: gradients that it may take, those of all chains.
 
     Raises:
         InputError: no rule for that sampler.
@@ -80,7 +79,7 @@ def compared_settings(sampler: str, task: Task, reference: Settings, *, curvatur
         "start": "center",
         "reasons": {
             "step_size": chosen.reason,
-            "draws": f"as many gradients as the calibrated sampler took, its calibration included: {evaluations:,}",
+            "draws": f"{evaluations:,} gradients in all: a stated share of those of the calibrated sampler",
             **dict.fromkeys(("nbeta", "gamma", "chains"), same),
         },
     }

@@ -105,7 +105,7 @@ def _works(folder: Path, plan: Plan) -> list[NetworkWork]:
     for (size, samples), arms in plan.groups().items():
         for net in range(max(arm.nets for arm in arms)):
             others = tuple(arm.sampler for arm in arms if arm.sampler != CALIBRATED and net < arm.nets)
-            works.append(NetworkWork(folder, size, samples, net, others, plan.seed, plan.target_se))
+            works.append(NetworkWork(folder, size, samples, net, others, plan.seed, plan.target_se, plan.gradients))
     return works
 
 

@@ -156,7 +156,7 @@ def findings(arms: Sequence[Row]) -> list[str]:
         listed = ", ".join(f"{a['sampler']} {_share(a['median'])} ({_share(a['mean'], '+.1%')})" for a in ranked)
         unflagged = sum(arm["missed"] - arm["missed_flagged"] for arm in others)
         said.append(
-            f"Others at equal nβ, γ and gradients ({first['size']}, n = {first['samples']:,}): median |error| "
+            f"Others at the same nβ and γ ({first['size']}, n = {first['samples']:,}): median |error| "
             f"(mean error) {listed}; {sum(a['missed'] for a in others)} of {sum(a['nets'] for a in others)} beyond "
             f"{first['line']:.0%}, {unflagged} of them without a warning."
         )
