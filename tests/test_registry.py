@@ -45,7 +45,7 @@ def test_bad_text(text, said):
 def test_options_are_documented():
     assert samplers.registry.options("sgld") == ""
     assert samplers.registry.options("rmsprop_sgld") == "decay=0.99, delta=0.1, initial='zero', adapt_steps=None"
-    assert compressors.registry.options("quantize") == "max_abs='optimal'"
+    assert compressors.registry.options("quantize") == "max_abs='optimal', granularity='model'"
     assert observables.registry.options("distance") == ""
 
 

@@ -76,7 +76,7 @@ def test_critical_point_of_a_classifier(digit_task):
     assert [p.level for p in points] == sorted((p.level for p in points), reverse=True)
     for p in points:
         assert p.excess_loss <= p.tolerance
-        assert p.bits == pytest.approx(digit_task.dimension * math.log2(p.level) + 32)
+        assert p.bits == pytest.approx(digit_task.dimension * math.log2(p.level - 1) + 32)
 
 
 def test_settings_of_one_serve_another(series):

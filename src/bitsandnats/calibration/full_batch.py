@@ -22,6 +22,7 @@ from bitsandnats.task import Task
 
 _SECONDS = 60.0  # an estimate, calibration included
 _SMALL_DATA, _PATIENCE = 2048, 5.0  # where mini-batches would hold nearly all data anyway
+_CHAINS, _CHEAP = (8, 4), 2e-3  # more chains where one evaluation of them all takes less than this many seconds
 _EVALUATIONS = 9000  # of a typical estimate: pilots, burn-in and draws, times leapfrogs
 _RUN_SECONDS, _RUN_TRANSITIONS = 40.0, 200  # what a run's trajectories may take, and how many there are
 _STIFFEST_PULL = 0.01  # γ over nβ κ_max at which the search begins
@@ -31,8 +32,8 @@ _LEAPFROGS = (16, 512)
 _ACROSS = 64  # leapfrogs at most for the sake of flat directions: a stronger pull is cheaper
 _PILOT = (40, 40)  # burn-in and draws
 _TARGET_SE = 0.01
-_DRAWS = (100, 4000)
-_BURN_IN = 60
+_DRAWS = (50, 4000)
+_BURN_IN = 50
 _TAU = 6.0  # draws that one effective draw may take: an angle at random already costs three
 _SPREADING = 0.1  # of the dimensions: below, the draws have filled the reach that the pull allows
 
@@ -84,10 +85,12 @@ def plan(tasks: list[Task], choices: Choices, kappa: float, *, budget: float | N
     if choices.fields.get("batch_size", items) < items:
         return None
     largest = max(tasks, key=lambda task: task.dimension * len(task.data))
-    chains = choices.fields.get("chains", 8 if largest.dimension < 50_000 else 4)
-    mode = choices.fields.get("mode", "auto")
-    mode = faster_mode(largest, None, chains=chains) if mode == "auto" else mode
-    seconds = _evaluation_seconds(largest, chains, mode)
+    for chains in (choices["chains"],) if "chains" in choices else _CHAINS:
+        mode = choices.fields.get("mode", "auto")
+        mode = faster_mode(largest, None, chains=chains) if mode == "auto" else mode
+        seconds = _evaluation_seconds(largest, chains, mode)
+        if seconds <= _CHEAP:
+            break
     small = largest.unit == "sample" and items <= _SMALL_DATA
     affordable = budget or _SECONDS * (_PATIENCE if small else 1.0)
     if "sampler" not in choices and seconds * _EVALUATIONS * len(tasks) > affordable:
@@ -141,7 +144,7 @@ def settle(
             draws, reason = most, f"what the budget of {budget:.0f} s leaves; {draws} would give {target:.2g} λ̂"
     draws = choices.fields.get("draws", draws)
     burn_in = choices.fields.get("burn_in", max(_BURN_IN, draws // 4))
-    choices.choose("burn_in", burn_in, "a quarter of the draws, at least 60; the step adapts meanwhile")
+    choices.choose("burn_in", burn_in, f"a quarter of the draws, at least {_BURN_IN}; the step adapts meanwhile")
     seconds = draw_seconds * (draws + burn_in)
     choices.choose("draws", draws, f"{reason}; about {_span(seconds)} a checkpoint")
     choices.choose(

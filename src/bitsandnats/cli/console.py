@@ -45,7 +45,6 @@ class Job:
         self._reached = max(self._reached, start + length * min(max(fraction, 0.0), 1.0))
         self._bar.update(self._task, completed=self._reached, description=said)
 
-
     def note(self, text: str) -> None:
         """A line that stays, on standard error."""
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

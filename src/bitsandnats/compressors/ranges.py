@@ -67,7 +67,7 @@ def measure(params: Params, granularity: Granularity) -> Ranges:
         return Ranges(granularity, math.sqrt(squares / sum(w.numel() for w in params.values())), largest, 1)
     rows = {name: granularity == "channel" and w.ndim > 1 for name, w in params.items()}
     axes = {name: tuple(range(1 if rows[name] else 0, w.ndim)) for name, w in params.items()}
-    rms = {name: w.square().mean(axes[name], keepdim=True).sqrt() for name, w in params.items()}
+    rms = {name: w.double().square().mean(axes[name], keepdim=True).sqrt().to(w.dtype) for name, w in params.items()}
     most = {name: w.abs().amax(axes[name], keepdim=True) for name, w in params.items()}
     return Ranges(granularity, rms, most, sum(m.numel() for m in most.values()))
 
@@ -162,8 +162,12 @@ def _sizes(params: Params, ranges: Ranges) -> tuple[Float[ndarray, " weight"], F
     """|w| / rms of every weight, and its rms² as a weight."""
     sizes, weights = [], []
     for name, w in params.items():
-        rms = ranges.rms[name] if isinstance(ranges.rms, dict) else torch.tensor(ranges.rms, dtype=w.dtype)
+        rms = (
+            ranges.rms[name]
+            if isinstance(ranges.rms, dict)
+            else torch.tensor(ranges.rms, dtype=w.dtype, device=w.device)
+        )
         spread = rms.expand_as(w)
         sizes.append(torch.where(spread > 0, w.abs() / spread, 0).flatten().double().cpu().numpy())
-        weights.append(spread.square().flatten().double().cpu().numpy())
+        weights.append(spread.double().square().flatten().cpu().numpy())
     return np.concatenate(sizes), np.concatenate(weights)
