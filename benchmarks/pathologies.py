@@ -1,11 +1,12 @@
 """Which wrong numbers the verdicts catch, and which right ones they suspect.
 
-    python benchmarks/pathologies.py                              writes docs/results/pathologies.md
+    python benchmarks/pathologies.py                                writes docs/results/pathologies.md
     python benchmarks/pathologies.py --only "step size" --seeds 1   prints those families
 
 The list of what is done to which model is in `pathology_cases.py`. A number is *off* where it lies more than 20 % from
 the closed-form λ; the aim is that none of them is called `usable`. Of the numbers that come out within 6 % of λ with
-nothing set at most 5 % may be called anything else.
+nothing set at most 5 % may be called anything else. Finished runs are kept in `runs/pathologies.jsonl` and not made
+again; their verdicts are given anew from their figures, so that a changed threshold shows at once.
 """
 
 import argparse
@@ -15,16 +16,17 @@ import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pathology_cases import Case, families
 
 import bitsandnats as bn
 from bitsandnats.errors import BitsAndNatsError
-from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE
+from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE, judge
 
-OUT = Path(__file__).parents[1] / "docs" / "results" / "pathologies.md"
+ROOT = Path(__file__).parents[1]
+OUT, KEPT = ROOT / "docs" / "results" / "pathologies.md", ROOT / "runs" / "pathologies.jsonl"
 OFF, NEAR = 0.20, 0.06
 REFUSED = "refused"
 UNSET = ("nothing set", "nothing set, multiplicity above 1")
@@ -70,6 +72,27 @@ def outcome(case: Case, seed: int) -> Outcome:
     return Outcome(*named, found.llc, found.se, verdict.status, verdict.reasons, found.figures, spent)
 
 
+def keep(o: Outcome) -> None:
+    """Adds a finished run to those that are kept."""
+    KEPT.parent.mkdir(exist_ok=True)
+    with KEPT.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**o._asdict(), "version": bn.__version__}, ensure_ascii=False) + "\n")
+
+
+def kept_outcomes() -> dict[tuple[str, str, str, int], Outcome]:
+    """The runs of this version that are kept, judged anew."""
+    lines = KEPT.read_text(encoding="utf-8").splitlines() if KEPT.exists() else []
+    found = {}
+    for record in map(json.loads, lines):
+        if record.pop("version") == bn.__version__:
+            o = Outcome(**{**record, "reasons": tuple(record["reasons"])})
+            if math.isfinite(o.llc):
+                verdict = judge({"llc": o.llc, "se": o.se, **o.figures})
+                o = o._replace(status=verdict.status, reasons=verdict.reasons)
+            found[o.family, o.what, o.model, o.seed] = o
+    return found
+
+
 # --- tables
 
 
@@ -87,9 +110,9 @@ def page(outcomes: Sequence[Outcome], seeds: int) -> str:
 python benchmarks/pathologies.py
 ```
 
-Things that go wrong, done on purpose to models whose λ is known in closed form, {seeds} seeds each, and runs with nothing
-set. *Off* is a number more than 20 % from λ, or none; *near* one within 6 %. bitsandnats {bn.__version__}, torch
-{torch.__version__}, {platform.machine()}, one thread.
+Things that go wrong, done on purpose to models whose λ is known in closed form, {seeds} seeds each, and runs with
+nothing set. *Off* is a number more than 20 % from λ, or none; *near* one within 6 %. bitsandnats {bn.__version__},
+torch {torch.__version__}, {platform.machine()}, one thread.
 
 **{_share(len(slipped), len(off))} of the numbers that are off are called `usable`** (aim: none).
 **{_share(len(alarms), len(good))} of the near numbers of runs with nothing set are called anything else** (aim: at most
@@ -139,18 +162,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(families()), help="these families, printed")
     parser.add_argument("--seeds", type=int, default=2, help="of every case")
     parser.add_argument("--print", action="store_true", help="print the page instead of writing it")
-    parser.add_argument("--json", type=Path, help="write every outcome with its figures there, one a line")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    outcomes: list[Outcome] = []
+    kept, outcomes = kept_outcomes(), list[Outcome]()
     for family, cases in families().items():
         if asked.only and family not in asked.only:
             continue
         for case in cases:
             for seed in range(asked.seeds):
-                outcomes.append(outcome(case, seed))
-                if asked.json:
-                    _append(asked.json, outcomes[-1])
+                key = (case.family, case.what, case.model.name, seed)
+                if key not in kept:
+                    kept[key] = outcome(case, seed)
+                    keep(kept[key])
+                outcomes.append(kept[key])
         print(f"{family}: {sum(o.seconds for o in outcomes if o.family == family):.0f} s", flush=True)
     text = page(outcomes, asked.seeds)
     if asked.print or asked.only:
@@ -158,12 +182,6 @@ def main() -> None:
     else:
         OUT.write_text(text, encoding="utf-8")
         print(f"written: {OUT}")
-
-
-def _append(path: Path, o: Outcome) -> None:
-    record: dict[str, Any] = o._asdict()
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The runs that the pictures of docs/trust.md show: real chains on small models, each with the verdict that it is for."""
+"""The runs that the pictures of docs/trust.md show: real chains on small models, each with its verdict."""
 
 import math
 from dataclasses import dataclass

@@ -166,7 +166,7 @@ def test_sampler_settings_out_of_range(cli, suite, tmp_path, options, expected):
     [
         ("quantise", "0.5", "did you mean 'quantize'?"),
         ("quantize(max_abs='median')", "0.5", "max_abs 'optimal' or 'largest'"),
-        ("quantize(levels=4)", "0.5", "options of quantize among max_abs, got levels"),
+        ("quantize(levels=4)", "0.5", "options of quantize among max_abs, granularity, got levels"),
         ("quantize(4)", "0.5", "name(option=value, …)"),
         ("quantize", "0", "tolerances > 0"),
         ("quantize", "-0.5", "tolerances > 0"),

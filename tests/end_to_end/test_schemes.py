@@ -110,7 +110,7 @@ def test_compress_shows_any_scheme(cli, suite, tmp_path, monkeypatch, method):
         ("noise-absolute(draws=1)", "at least 2 draws"),
         ("noise-relative(sigma=1)", "options of noise-relative among draws, got sigma"),
         ("quantize(granularity='row')", "granularity 'model', 'tensor' or 'channel'"),
-        ("noise", "did you mean 'noise-"),
+        ("noise-absolut", "did you mean 'noise-absolute'?"),
         ("factorize", "at least three layers"),
     ],
 )

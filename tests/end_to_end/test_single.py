@@ -139,7 +139,11 @@ def test_split_documents_needs_something_to_hold_out():
 
 @pytest.mark.parametrize(
     ("family", "expected"),
-    [("samplers", "rmsprop_sgld(decay=0.99"), ("compressors", "quantize(max_abs='optimal')"), ("observables", "‖w")],
+    [
+        ("samplers", "rmsprop_sgld(decay=0.99"),
+        ("compressors", "quantize(max_abs='optimal', granularity='model')"),
+        ("observables", "‖w"),
+    ],
 )
 def test_ls_shows_names_and_options(cli, family, expected, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")

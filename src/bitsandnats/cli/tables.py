@@ -69,22 +69,9 @@ def show_critical(label: str, points: Sequence[Any]) -> None:
     """Critical points of one model, a line a tolerance."""
     out = console.output()
     out.print(f"{label}: {points[0].scheme}, critical {points[0].unit}", markup=False, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("tolerance", "critical", "95 % interval", "bits/parameter", "ΔL ± se"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    for point in points:
-        error, ends = point.excess_loss_se, point.interval
-        shown = str(point.level) if isinstance(point.level, int) else f"{point.crossing:.4g}"
-        remark = "the scheme's floor" if point.censored else "" if point.monotone else "ΔL is not monotone"
-        table.add_row(
-            f"{point.tolerance:g}",
-            point.bound or shown,
-            f"{ends[0]:.3g} … {ends[1]:.3g}" if math.isfinite(ends[0]) else "—",
-            _number(point.bits_per_parameter, 2),
-            _estimate(point.excess_loss, error, _digits(error)),
-            "no level meets it" if point.level is None else remark,
-        )
+    table = _critical_table(points, intervals=True)
+    if out.measure(table).maximum > out.width:
+        table = _critical_table(points, intervals=False)
     out.print(table, highlight=False)
 
 
@@ -127,6 +114,29 @@ def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:
         critical = (_critical(row["critical"].get(scheme, []), main) for scheme in alone)
         verdict = Text(_SHORT.get(status, status), style=_STYLES.get(status, ""))
         table.add_row(Text(row["label"]), *(cells[name] for name in measured), *critical, verdict)
+    return table
+
+
+def _critical_table(points: Sequence[Any], *, intervals: bool) -> Table:
+    """A line a tolerance; `intervals` for terminals that have room for them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    ends = ["95 % interval"] if intervals else []
+    for name in ("tolerance", "critical", *ends, "bits/parameter", "ΔL ± se"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for point in points:
+        low, high = point.interval
+        known = [f"{low:.3g} … {high:.3g}" if math.isfinite(low) else "—"] if intervals else []
+        shown = str(point.level) if isinstance(point.level, int) else f"{point.crossing:.4g}"
+        remark = "the scheme's floor" if point.censored else "" if point.monotone else "ΔL is not monotone"
+        table.add_row(
+            f"{point.tolerance:g}",
+            point.bound or shown,
+            *known,
+            _number(point.bits_per_parameter, 2),
+            _estimate(point.excess_loss, point.excess_loss_se, _digits(point.excess_loss_se)),
+            "no level meets it" if point.level is None else remark,
+        )
     return table
 
 
