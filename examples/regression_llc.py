@@ -23,7 +23,7 @@ model = torch.nn.Linear(10, 1, bias=False, dtype=torch.float64)
 model.weight.data = torch.linalg.lstsq(x, targets).solution.T
 
 task = bn.Task.from_module(model, bn.losses.gaussian(sigma=0.5), (x, targets))
-settings = bn.calibrate(task, given={"batch_size": len(x), "gamma": 1.0})
+settings = bn.calibrate(task, given={"sampler": "sgld", "batch_size": len(x), "gamma": 1.0})
 for name in ("nbeta", "gamma", "step_size", "draws"):
     print(f"{name:10} {getattr(settings, name):10.4g}   {settings.reasons[name]}")
 
