@@ -43,7 +43,7 @@ def calibrate(
     Args:
         tasks: a task, or a series in training order.
         given: settings that are not to be chosen.
-        target_se: standard error wanted, as a share of λ̂; None = 1 % on the full-batch route.
+        target_se: standard error wanted, as a share of λ̂; None = 2 % on the full-batch route.
         budget: seconds that one estimate may take, calibration included; None = one minute where the route is
             chosen by it.
         most_steps: steps of a mini-batch chain at most.
