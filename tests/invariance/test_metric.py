@@ -41,7 +41,7 @@ def reference():
     return settings, bn.estimate_llc(relu_task(1.0), settings=settings)
 
 
-@pytest.mark.parametrize("c", [1e-4, 1e-2, 1e2, 1e4])
+@pytest.mark.parametrize("c", [1e-4, 1e4])
 def test_flat_over_eight_decades(c, reference):
     settings, first = reference
     found = bn.estimate_llc(relu_task(c), settings=settings)
