@@ -32,7 +32,7 @@ _LEAPFROGS = (16, 512)
 _ACROSS = 64  # leapfrogs at most for the sake of flat directions: a stronger pull is cheaper
 _PILOT = (40, 40)  # burn-in and draws
 _TARGET_SE = 0.02
-_DRAWS = (50, 4000)
+_DRAWS = (80, 4000)
 _BURN_IN = 50
 _TAU = 6.0  # draws that one effective draw may take: an angle at random already costs three
 _SPREADING = 0.1  # of the dimensions: below, the draws have filled the reach that the pull allows
@@ -175,7 +175,11 @@ def _choose_gamma(
                 return _stronger(tasks, choices, route, gamma, leapfrogs)
             return kept[0], "the weakest of tens whose draws stay in the basin", *kept[1:]
         if kept is not None and any(p.gap > _SPREADING for p in pilots):
-            return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
+            # weaker still would only spread more; between these two, what the pull takes decides
+            if all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
+                return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
+            said = f"λ̂ still changes by more than {_SAME:.0%} per tenfold γ, but weaker pulls are not filled"
+            return gamma, said, pilots, leapfrogs
         if kept is not None and all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
             return gamma, f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ", pilots, leapfrogs
         kept = (gamma, pilots, leapfrogs)

@@ -11,6 +11,7 @@ EXAMPLES = (
     "bitsandnats study runs/suite --out runs/study",
     "bitsandnats study CHECKPOINTS --text corpus.txt --at-most 8 --out runs/study",
     "bitsandnats study runs/suite --recipe 2510.12077 --out runs/published",
+    "bitsandnats study runs/suite --schemes quantize,factorize,noise-relative --out runs/schemes",
 )
 
 
