@@ -40,7 +40,7 @@ def main(out: str) -> None:
         series,
         evaluation=(x[held_out], y[held_out]),
         tolerances=(0.01, 0.02, 0.05),
-        settings={"gamma": 100.0, "chains": 4, "draws": 50, "burn_in": 50},  # what is not given is measured
+        settings={"sampler": "sgld", "gamma": 100.0, "chains": 2, "draws": 400, "burn_in": 100},
         out=out,
         title="A classifier of handwritten digits",
     )
