@@ -96,6 +96,19 @@ def test_documented_reasons_are_those_of_the_verdict() -> None:
         "λ̂ is negative",
         "of what weight noise alone gives",
         "the step's statistics were not kept",
+        "finite steps and gradient noise may add",
+        "of the proposals are accepted",
+        "a Metropolis test would accept only",
+        "the step λ̂ changes by",
+        "two chains are copies of each other",
+        "too few draws, or a loss that never moved",
+        "three standard errors",
+        "it depends on the pull",
+        "the preconditioner adapts while it draws",
+        "how far it depends on the pull is not known",
+        "nothing pulls the draws back (γ = 0)",
+        "of the dimensions are still spreading",
+        "no bound on the bias of this sampler's step is known",
     ):
         assert phrase in code, phrase
         assert phrase in page, phrase

@@ -8,14 +8,14 @@ import re
 from typing import Any
 
 _TABLE = (
-    "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ chi=χ ell=ℓ Delta=Δ Gamma=Γ "
+    "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ xi=ξ chi=χ ell=ℓ Delta=Δ Gamma=Γ "
     "leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ le=≤ ge=≥ approx=≈ pm=± times=× cdot=· odot=⊙ infty=∞ ldots=… "
     "lVert=‖ rVert=‖ langle=⟨ rangle=⟩ lceil=⌈ rceil=⌉ top=⊤ {={ }=}"
 )
 _SYMBOLS = dict(pair.split("=") for pair in _TABLE.split())
 _WORDS = ("exp", "log", "ln", "min", "max", "round", "clamp")
 _SPACES = {",": 0.17, ";": 0.28, "quad": 1.0, " ": 0.25}
-_LETTERS = frozenset("αβγδεηκλρσχℓΔΓ∞")
+_LETTERS = frozenset("αβγδεηκλξρσχℓΔΓ∞")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9.]+|\S")
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 

@@ -36,7 +36,7 @@ def show_study(summary: dict[str, Any], out: Console) -> None:
     out.print(f"{summary['title']}: {name} at ΔL = {main:g} nats a {unit}", highlight=False)
     table = _study_table(summary, ())
     for count in range(1, len(_DISPENSABLE) + 1):
-        if out.measure(table).maximum <= out.width:
+        if _width(table, out) <= out.width:
             break
         table = _study_table(summary, _DISPENSABLE[:count])
     out.print(table)
@@ -70,7 +70,7 @@ def show_critical(label: str, points: Sequence[Any]) -> None:
     out = console.output()
     out.print(f"{label}: {points[0].scheme}, critical {points[0].unit}", markup=False, highlight=False)
     table = _critical_table(points, intervals=True)
-    if out.measure(table).maximum > out.width:
+    if _width(table, out) > out.width:
         table = _critical_table(points, intervals=False)
     out.print(table, highlight=False)
 
@@ -115,6 +115,11 @@ def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:
         verdict = Text(_SHORT.get(status, status), style=_STYLES.get(status, ""))
         table.add_row(Text(row["label"]), *(cells[name] for name in measured), *critical, verdict)
     return table
+
+
+def _width(table: Table, out: Console) -> int:
+    """How wide a table would like to be, however wide the terminal is."""
+    return out.measure(table, options=out.options.update(width=1000)).maximum
 
 
 def _critical_table(points: Sequence[Any], *, intervals: bool) -> Table:

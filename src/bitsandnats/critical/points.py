@@ -9,12 +9,13 @@ import xarray as xr
 from bitsandnats._types import Progress, silent
 from bitsandnats.compressors.types import Compressor, Level, Levels
 from bitsandnats.critical.point import CriticalPoint
-from bitsandnats.critical.search import crossing, level_at, most_severe, refine, rises
+from bitsandnats.critical.search import crossing, interval, level_at, most_severe, refine, rises
 from bitsandnats.critical.sweep import Sweep
 from bitsandnats.errors import InputError, message
 from bitsandnats.task import Task
 
 _Z95 = 1.959964
+_MATTERS = 0.3
 
 
 def critical_point(
@@ -49,7 +50,8 @@ def critical_points(
 
     Which levels are evaluated, and when the search is exact, is said at `critical.search.most_severe`; how far each of
     them is, at `critical.sweep.Sweep`. The level found and the one below it, which decide the numbers, are evaluated on
-    all items; so is the mildest level, whose ΔL is measured and not taken for zero.
+    all items (for real levels the second only where it adds to the error of the crossing); so is the mildest level,
+    whose ΔL is measured and not taken for zero.
 
     Raises:
         InputError: no tolerance, or one that is not positive.
@@ -85,41 +87,50 @@ def check_tolerances(tolerances: Sequence[float]) -> None:
 def _ends(sweep: Sweep, tolerance: float) -> tuple[Level | None, Level | None]:
     """The mildest level beyond the tolerance and the most severe one within it; None where there is none."""
     levels = sweep.prepared.levels
-    while True:
+    while True:  # what a part of the items said may turn out otherwise, and is then known better
         found = most_severe(sweep, tolerance)
         if found is None:
             return levels.values[-1], None
-        if sweep.settle(found).mean > tolerance:  # what a part of the items said was not so
-            continue
         at = levels.values.index(found)
-        if at == 0:
+        if at == 0 and sweep.settle(found).mean <= tolerance:
             return None, found
-        severe = levels.values[at - 1]
-        if sweep.settle(severe).mean > tolerance:
-            break
-    return refine(sweep, tolerance, severe, found) if levels.kind == "real" else (severe, found)
+        if at > 0:
+            severe = levels.values[at - 1]
+            if levels.kind == "real":
+                severe, found = refine(sweep, tolerance, severe, found)
+            sweep.settle(found)
+            if levels.kind == "integer" or _matters(sweep, tolerance, severe, found):
+                sweep.settle(severe)
+            if sweep.seen(severe).mean > tolerance >= sweep.seen(found).mean:
+                return severe, found
+
+
+def _matters(sweep: Sweep, tolerance: float, severe: Level, found: Level) -> bool:
+    """Whether the severer level's error has a part in that of the crossing, rather than only its slope."""
+    (above, error), (below, found_error) = sweep.seen(severe), sweep.seen(found)
+    if not math.isfinite(above) or not above > tolerance >= below:
+        return True
+    share = (above - tolerance) / (above - below)
+    return (1 - share) * error > _MATTERS * share * found_error
 
 
 def _point(
-    scheme: str, sweep: Sweep, curve: xr.Dataset, tolerance: float, ends: tuple[Level | None, Level | None]
+    scheme: str, sweep: Sweep, curve: xr.Dataset, tolerance: float, pair: tuple[Level | None, Level | None]
 ) -> CriticalPoint:
-    prepared, (severe, level) = sweep.prepared, ends
+    prepared, (severe, level) = sweep.prepared, pair
     levels = prepared.levels
     shown = level if level is not None else levels.values[-1]
     excess, se = sweep.seen(shown)
     bits = per_parameter = math.nan
-    at, interval = math.nan, (math.nan, math.nan)
+    at, ends = math.nan, (math.nan, math.nan)
     if level is not None:
         bits = _or_nan(prepared.bits(level))
         per_parameter = prepared.details(level).get("bits_per_parameter", bits / sweep.task.dimension)
         at = float(level)
     if severe is not None and level is not None:
-        straight, curved, error = crossing(sweep, tolerance, severe, level)
-        middle = curved if levels.kind == "real" else straight
-        half = _Z95 * math.hypot(error, straight - middle)
-        at = level_at(levels, middle)
-        low, high = (level_at(levels, middle + sign * half) for sign in (-1, 1))
-        interval = (low, high)
+        straight, curved, _ = crossing(sweep, tolerance, severe, level)
+        at = level_at(levels, curved if levels.kind == "real" else straight)
+        ends = interval(sweep, tolerance, severe, level, _Z95)
     return CriticalPoint(
         scheme=scheme,
         unit=levels.unit,
@@ -130,7 +141,7 @@ def _point(
         bits_per_parameter=per_parameter,
         excess_loss=excess,
         excess_loss_se=se,
-        interval=interval,
+        interval=ends,
         censored=severe is None,
         monotone=rises(sweep, shown) <= 1 and not _fails_beyond(sweep, tolerance, level),
         bound=_bound(levels, severe, level),

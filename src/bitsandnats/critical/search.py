@@ -9,7 +9,7 @@ from bitsandnats.critical.sweep import Sweep
 _PROBES = 2
 _REFINEMENTS = 8
 _AGREE = 0.25  # of the crossing's standard error
-_CLOSE, _CLOSE_SHARE = 0.002, 0.005  # of the crossing where levels are on a ratio scale; else of their whole range
+_CLOSE, _BESIDE = 0.004, 0.03  # of the crossing where levels are on a ratio scale; else of their whole range
 _WIDE = 8.0
 
 
@@ -63,10 +63,11 @@ def rises(sweep: Sweep, up_to: Level, above: float = -math.inf) -> float:
 def refine(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> tuple[Level, Level]:
     """A closer pair of levels around the tolerance, for real levels: ΔL > ε at the first and ≤ ε at the second.
 
-    The crossing is interpolated twice, ΔL and log ΔL, both against the level (or its logarithm where levels span a
-    factor of 8 and more). Until the two agree within a quarter of the crossing's standard error (or 0.1 %), and the
-    milder level lies within one standard error of it (or 0.4 %), the loss is evaluated just on the mild side of the
-    second; where that did not halve the gap, in its middle next.
+    It begins with the closest two that were evaluated. The crossing is interpolated twice, ΔL and log ΔL, both against
+    the level (or its logarithm where levels span a factor of 8 and more). Until the two agree within a quarter of the
+    crossing's standard error (or 0.2 %), and the milder level lies within one standard error of it (or 3 %; 1 % of the
+    range), the loss is evaluated just on the mild side of the second; where that did not halve the gap, in its middle
+    next. A level of the same length in bits as one of the two is the same network, and not evaluated again.
 
     Args:
         sweep: evaluates and remembers.
@@ -75,20 +76,27 @@ def refine(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> tuple[
         mild: a level with ΔL ≤ ε.
     """
     levels = sweep.prepared.levels
-    halve = False
+    severe, mild = _closest(sweep, tolerance, severe, mild)
     span = abs(place(levels, levels.values[0]) - place(levels, levels.values[-1]))
-    near = _CLOSE if _ratio(levels) else _CLOSE_SHARE * span
-    for _ in range(_REFINEMENTS):
-        broken = not math.isfinite(sweep.settle(severe).mean)
-        sweep.settle(mild)
+    near, beside = (_CLOSE, _BESIDE) if _ratio(levels) else (_CLOSE * span, _BESIDE * span / 3)
+    halve, evaluated = False, 0
+    while evaluated < _REFINEMENTS:
+        broken = not math.isfinite(sweep.seen(severe).mean)
         start, end = place(levels, severe), place(levels, mild)
         straight, curved, error = crossing(sweep, tolerance, severe, mild)
-        agreed = abs(straight - curved) <= max(_AGREE * error, near / 2) and abs(end - curved) <= max(error, 2 * near)
-        inwards = curved + math.copysign(min(max(_AGREE * error, near), abs(end - curved) / 2), end - curved)
-        level = _level(levels, (start + end) / 2 if halve or broken else inwards)
-        if (agreed and not broken) or abs(end - start) <= near or level in (severe, mild):
+        agreed = abs(straight - curved) <= max(_AGREE * error, near / 2) and abs(end - curved) <= max(error, beside)
+        shift = min(beside, abs(end - curved)) / 2
+        at = (start + end) / 2 if halve or broken else curved + math.copysign(shift, end - curved)
+        level = _level(levels, at)
+        if abs(end - start) <= near or level in (severe, mild):
             break
-        severe, mild = (severe, level) if sweep.settle(level).mean <= tolerance else (level, mild)
+        known = sweep.same(level, (severe, mild))
+        if agreed and not broken and not known:
+            break
+        evaluated += not known
+        inside = sweep.excess(level) <= tolerance
+        sweep.forget(mild if inside else severe)
+        severe, mild = (severe, level) if inside else (level, mild)
         halve = abs(place(levels, mild) - place(levels, severe)) > abs(end - start) / 2
     return severe, mild
 
@@ -104,13 +112,50 @@ def crossing(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> tupl
     above, below = sweep.seen(severe).mean, sweep.seen(mild).mean
     if not math.isfinite(above):
         return end, end, math.nan
-    share = (above - tolerance) / (above - below)
+    share = _share(sweep, tolerance, severe, mild)
     curved = math.log(above / tolerance) / math.log(above / below) if below > 0 else share
     fall = above - below
     if sweep.prepared.levels.kind == "real" and below > 0:
         fall = tolerance * math.log(above / below)
     error = sweep.error_between(severe, mild, share) * abs(end - start) / fall
     return start + share * (end - start), start + curved * (end - start), error
+
+
+def interval(sweep: Sweep, tolerance: float, severe: Level, mild: Level, quantile: float) -> tuple[float, float]:
+    """The levels at which ΔL is within so many standard errors of ε, on the interpolated curve of those evaluated.
+
+    From the crossing outwards: on the severe side to where ΔL − z·se meets ε, on the mild side to where ΔL + z·se does,
+    between neighbouring levels by a straight line in ΔL, in log ΔL for real levels. An end that no level evaluated
+    reaches is the last level of that side; NaN where ΔL is not finite beside the crossing.
+
+    Args:
+        sweep: what was evaluated.
+        tolerance: ε, nats a unit.
+        severe: a level with ΔL > ε.
+        mild: a level with ΔL ≤ ε.
+        quantile: z.
+    """
+    levels, seen = sweep.prepared.levels, sweep.seen_levels()
+    straight, curved, error = crossing(sweep, tolerance, severe, mild)
+    if not math.isfinite(error):
+        return math.nan, math.nan
+    middle = curved if levels.kind == "real" else straight
+    slack = quantile * sweep.error_between(severe, mild, _share(sweep, tolerance, severe, mild))
+    ends = []
+    for side, outwards in ((-1, seen[seen.index(severe) :: -1]), (1, seen[seen.index(mild) :])):
+        before, at, reached = tolerance + side * slack, middle, place(levels, outwards[-1])
+        for level in outwards:
+            found = sweep.seen(level)
+            bound, here = found.mean + side * quantile * found.se, place(levels, level)
+            if side * (bound - tolerance) <= 0:
+                log = levels.kind == "real" and min(before, bound) > 0 and math.isfinite(max(before, bound))
+                values = [math.log(v) if log else v for v in (before, tolerance, bound)]
+                share = (values[1] - values[0]) / (values[2] - values[0]) if values[2] != values[0] else 1.0
+                reached = at + (share if math.isfinite(share) else 0.0) * (here - at)
+                break
+            before, at = bound, here
+        ends.append(level_at(levels, reached))
+    return min(ends), max(ends)
 
 
 def place(levels: Levels, level: Level) -> float:
@@ -121,6 +166,22 @@ def place(levels: Levels, level: Level) -> float:
 def level_at(levels: Levels, at: float) -> float:
     """The level at a place."""
     return math.exp(at) if _ratio(levels) else at
+
+
+def _share(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> float:
+    """How far from one level to the other a straight line in ΔL meets ε."""
+    above, below = sweep.seen(severe).mean, sweep.seen(mild).mean
+    return (above - tolerance) / (above - below)
+
+
+def _closest(sweep: Sweep, tolerance: float, severe: Level, mild: Level) -> tuple[Level, Level]:
+    """The last level seen beyond the tolerance and the first one after it within it, from one level to another."""
+    seen = sweep.seen_levels()
+    for level in seen[seen.index(severe) + 1 : seen.index(mild)]:
+        if sweep.seen(level).mean <= tolerance:
+            return severe, level
+        severe = level
+    return severe, mild
 
 
 def _ratio(levels: Levels) -> bool:

@@ -52,6 +52,7 @@ class Sweep:
         self._batches = _batches(self._looks, _BATCH[task.unit])
         self._differences: dict[Level, Float[ndarray, "draw item"]] = {}
         self._kept: dict[Level, list[Params]] = {}
+        self._copies: set[Level] = set()
         self._reference = np.zeros(items)
         self._reference = self._losses(task.center, 0, items)
         self._evaluated = items
@@ -99,8 +100,32 @@ class Sweep:
         return after / before if before > 0 else math.inf
 
     def error_between(self, low: Level, high: Level, share: float) -> float:
-        """Standard error of the mean of (1 − share)·d(low) + share·d(high) over paired items and draws."""
-        return mean_and_error((1 - share) * self._differences[low] + share * self._differences[high]).se
+        """Standard error of the mean of (1 − share)·d(low) + share·d(high) over paired items and draws.
+
+        Where the two were evaluated on different items, as if their errors were one and the same: an upper bound.
+        """
+        first, second = self._differences[low], self._differences[high]
+        if first.shape == second.shape:
+            return mean_and_error((1 - share) * first + share * second).se
+        return (1 - share) * mean_and_error(first).se + share * mean_and_error(second).se
+
+    def same(self, level: Level, others: Sequence[Level]) -> bool:
+        """Whether a level is the same network as one of two evaluated ones it lies between, and so known already.
+
+        It is where their lengths in bits are equal: along its levels a scheme's length only ever grows with mildness.
+        """
+        length = self.prepared.bits(level)
+        alike = [other for other in others if length is not None and self.prepared.bits(other) == length]
+        if alike and level not in self._differences:
+            self._differences[level] = self._differences[alike[0]]
+            self._copies.add(level)
+        return bool(alike)
+
+    def forget(self, level: Level) -> None:
+        """Drops a level that was never evaluated, only known to be the same network as another."""
+        if level in self._copies:
+            self._copies.remove(level)
+            del self._differences[level]
 
     def curve(self) -> xr.Dataset:
         """Every level evaluated, from severe to mild; `items` is how many each was evaluated on."""

@@ -16,6 +16,7 @@ from bitsandnats.estimators.verdict import Verdict, judge
 from bitsandnats.theory.finite_step import discretisation_share
 
 _Z95 = 1.959964
+_LAST = 10  # draws by which a preconditioner is seen to adapt
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def estimate(tree: xr.DataTree) -> LLC:
         "drift_se": nbeta * known.drift_se,
         "drift_share": known.drift / known.mean if known.mean else math.nan,
         "dimension": float(attrs["dimension"]),
+        "gamma": float(attrs["gamma"]),
         **shares,
         **_noise_figures(tree, llc),
         **(_step_figures(tree, llc) if kept else {}),
@@ -147,6 +149,7 @@ def _step_share(tree: xr.DataTree) -> dict[str, float]:
     return {
         "top_curvature": curvature,
         "preconditioner": mean,
+        "preconditioner_adapts": float(np.ptp(draws["preconditioner_mean"].values[:, -_LAST:], axis=1).max() > 0),
         "discretisation_share": discretisation_share(pull),
     }
 

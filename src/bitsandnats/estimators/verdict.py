@@ -43,6 +43,8 @@ class Thresholds:
         mala: acceptance that a Metropolis test would give to steps of an unadjusted sampler.
         pull: change of λ̂ from a tenfold pull to this one, and per e-fold of the pull, as a share of λ̂, where it
             exceeds two standard errors.
+        unknown_pull: loss of λ̂ per e-fold of the pull that two standard errors must exclude where it was not measured
+            at a tenfold pull.
         virial: share of the dimensions that are still spreading, where it exceeds three standard errors.
         noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
     """
@@ -60,6 +62,7 @@ class Thresholds:
     acceptance: float = 0.2
     mala: float = 0.2
     pull: float = 0.1
+    unknown_pull: float = 0.3
     virial: float = 0.25
 
 
@@ -78,8 +81,9 @@ def judge(
     Args:
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
             `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
-            `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `pull_share`, `gamma_slope`,
-            `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`, `mala_acceptance`.
+            `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `gamma`, `pull_share`, `gamma_slope`,
+            `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`, `mala_acceptance`,
+            `preconditioner_adapts`.
         diverged: chains whose loss stopped being finite.
         step_kept: whether the statistics of each step were kept; without them two checks cannot be made.
         limits: where the lines are drawn.
@@ -183,6 +187,8 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
         reasons.append("λ̂ is negative, which no minimum allows")
     if "step_unbounded" in at and "half_step" not in at:
         reasons.append("no bound on the bias of this sampler's step is known: ask for the control 'step'")
+    if at.get("preconditioner_adapts"):
+        reasons.append("the preconditioner adapts while it draws, so the draws' law is not the posterior's: freeze it")
     reasons += _pull(at, limits)
     if at.get("noise_share", 0) > limits.noise:
         reasons.append(
@@ -195,6 +201,8 @@ def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
 def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
     """Does the pull shape the number?"""
     reasons = []
+    if at.get("gamma", 1) == 0:
+        reasons.append("nothing pulls the draws back (γ = 0): flat directions never come to rest; give gamma")
     if at.get("pull_share", 0) > limits.pull and at["pull_share"] > 2 * at.get("pull_share_se", 0):
         reasons.append(
             f"it depends on the pull: {at['pull_share']:.0%} less at γ = {at['stronger_gamma']:.3g}; lower gamma, or "
@@ -204,6 +212,11 @@ def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
         reasons.append(
             f"it depends on the pull: {at['gamma_slope']:+.0%} per e-fold of γ; lower gamma, or compare only at equal "
             "nβ, γ, unit"
+        )
+    elif "pull_share" not in at and at.get("gamma_slope", 0) - 2 * at.get("gamma_slope_se", 0) < -limits.unknown_pull:
+        reasons.append(
+            "how far it depends on the pull is not known: "
+            f"{at['gamma_slope']:+.0%} ± {at['gamma_slope_se']:.0%} per e-fold of γ; draw longer"
         )
     gap = at.get("virial_gap", 0)
     if gap > limits.virial and gap > 3 * at.get("virial_gap_se", math.inf):

@@ -19,7 +19,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.observables import reducers
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
-from bitsandnats.run.tree import Part, assemble, traces_of
+from bitsandnats.run.tree import Part, Rows, assemble
 from bitsandnats.samplers.types import Rng, Sampler
 from bitsandnats.settings import Settings, changed
 from bitsandnats.target import LocalPosterior, faster_mode
@@ -184,12 +184,13 @@ def _run_group(
     batches = [generator(settings.seed, c, "batches") for c in group]
     starts = [start_position(task, settings, c) for c in group]
     state = sampler.init(rng, {name: torch.stack([s[name] for s in starts]) for name in task.center})
-    rows: list[dict[str, Tensor]] = []
+    rows = Rows()
     watch = {name: observables_room.registry.build(name) for name in observables}
     keep = {name: reducers.build(kind) for name, kind in observables.items()}
     kept = {name: keep[name].init() for name in keep}
     checked = settings.sampler == "sgld" and settings.statistics == "step" and settings.gradient == "plain"
     accepted: list[Tensor] = []
+    broken: list[Tensor] = []  # since the last look
     step, steps, alive = 0, settings.steps, True
     while True:
         while step < steps and alive:
@@ -205,15 +206,18 @@ def _run_group(
                 accepted.append(
                     step_acceptance(target, start, state.position, batch, step_size=settings.step_size).cpu()
                 )
-            rows.append({"loss": info.loss, _DIVERGED: info.diverged, **info.statistics})
+            row = {"loss": info.loss, _DIVERGED: info.diverged, **info.statistics}
             own_baseline = baseline_loss(task, baseline, indices, batch)
             if own_baseline is not None:
-                rows[-1]["baseline"] = own_baseline.expand(len(group))
+                row["baseline"] = own_baseline.expand(len(group))
+            rows.add(row)
+            broken.append(info.diverged)
             step += 1
             if step % _LOOK == 0 or step == steps:
                 progress.at(min(step, settings.steps))
-                alive = not bool(torch.stack([row[_DIVERGED] for row in rows[-_LOOK:]]).any(0).all())
-        traces = traces_of(rows, steps)
+                alive = not bool(torch.stack(broken).any(0).all())
+                broken = []
+        traces = rows.traces(steps)
         diverged = traces.pop(_DIVERGED) == 1
         # a weight that is not finite stays so, but without statistics it need not show in the loss (ReLU of -inf)
         finite = torch.stack([torch.isfinite(w.flatten(1)).all(1) for w in state.position.values()]).all(0)

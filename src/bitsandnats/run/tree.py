@@ -12,6 +12,9 @@ from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
 
+_FOLD = 1000
+
+
 class Part(NamedTuple):
     """What one group of chains left behind.
 
@@ -28,14 +31,37 @@ class Part(NamedTuple):
     acceptance: np.ndarray | None
 
 
-def traces_of(rows: list[dict[str, Tensor]], steps: int) -> dict[str, np.ndarray]:
-    """Each quantity as (chain, step), gathered once a run; NaN where there are no rows."""
-    traces = {}
-    for name, first in rows[0].items():
-        traces[name] = np.full((len(first), steps), np.nan)
-        traces[name][:, : len(rows)] = torch.stack([row[name] for row in rows], 1).double().cpu().numpy()
-    traces.setdefault("baseline", np.full_like(traces["loss"], np.nan))
-    return traces
+class Rows:
+    """What each step leaves behind, folded into arrays as it comes: a tensor a step and quantity costs far more."""
+
+    def __init__(self) -> None:
+        self._open: list[dict[str, Tensor]] = []
+        self._folded: dict[str, list[np.ndarray]] = {}
+        self._steps = 0
+
+    def add(self, row: dict[str, Tensor]) -> None:
+        """One step's quantities, each (chain)."""
+        self._open.append(row)
+        if len(self._open) == _FOLD:
+            self._fold()
+
+    def traces(self, steps: int) -> dict[str, np.ndarray]:
+        """Each quantity as (chain, step); NaN where there are no rows."""
+        self._fold()
+        traces = {}
+        for name, blocks in self._folded.items():
+            traces[name] = np.full((len(blocks[0]), steps), np.nan)
+            traces[name][:, : self._steps] = np.concatenate(blocks, 1)
+        traces.setdefault("baseline", np.full_like(traces["loss"], np.nan))
+        return traces
+
+    def _fold(self) -> None:
+        if self._open:
+            for name in self._open[0]:
+                block = torch.stack([row[name] for row in self._open], 1).double().cpu().numpy()
+                self._folded.setdefault(name, []).append(block)
+            self._steps += len(self._open)
+            self._open = []
 
 
 def assemble(task: Task, settings: Settings, parts: list[Part], baseline: Baseline) -> xr.DataTree:
