@@ -1,5 +1,6 @@
 """sample(): the only chain loop."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -64,7 +65,8 @@ def sample(
         InputError: an unknown sampler, observable or reducer, or more chains than memory.
     """
     began = time.perf_counter()
-    mode: Literal["loop", "vmap"] = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
+    mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
+    _check_memory(task, settings.chains if mode == "vmap" else 1)
     target = LocalPosterior(
         task,
         settings.nbeta,
@@ -80,7 +82,6 @@ def sample(
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
-    _check_memory(task, len(groups[0]))
     walks = []
     for group in groups:
         sampler: Sampler = build(target, step_size=settings.step_size)
@@ -105,13 +106,7 @@ def sample(
 
 def _check_memory(task: Task, chains: int) -> None:
     """Refuses a group of chains that cannot fit, before it is tried."""
-    wanted = chains * _ARRAYS * sum(w.numel() * w.element_size() for w in task.center.values())
-    if task.device.type == "cuda":
-        there = torch.cuda.get_device_properties(task.device).total_memory
-    elif hasattr(os, "sysconf"):
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:
-        return
+    wanted, there = _wanted(task, chains), _memory(task)
     if wanted > there:
         raise InputError(
             message(
@@ -120,6 +115,18 @@ def _check_memory(task: Task, chains: int) -> None:
                 do="use fewer chains, or mode 'loop'",
             )
         )
+
+
+def _wanted(task: Task, chains: int) -> int:
+    """Bytes that a group of chains needs at least."""
+    return chains * _ARRAYS * sum(w.numel() * w.element_size() for w in task.center.values())
+
+
+def _memory(task: Task) -> float:
+    """Bytes of memory where the task is."""
+    if task.device.type == "cuda":
+        return float(torch.cuda.get_device_properties(task.device).total_memory)
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
 
 
 def _dynamics(tags: tuple[str, ...]) -> str:
@@ -232,7 +239,9 @@ def _run_group(
 
 
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
-    """The faster way to evaluate the group of chains, measured on one batch."""
+    """The faster way to evaluate the group of chains, measured on one batch; one by one where they do not fit."""
+    if _wanted(task, settings.chains) > _memory(task):
+        return "loop"
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
     tags = samplers.registry.entry(settings.sampler).tags
     full = "full" in tags or settings.batch_size >= len(task.data)
