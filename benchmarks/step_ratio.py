@@ -25,13 +25,34 @@ import bitsandnats as bn
 from bitsandnats._rng import generator
 from bitsandnats._types import Batch
 from bitsandnats.run import sample
+from bitsandnats.run.reversibility import CHECKED
 from bitsandnats.samplers.sgld import sgld
 from bitsandnats.samplers.types import fill_noise
 from bitsandnats.settings import Settings
 from bitsandnats.target import LocalPosterior
 
 Kept = Literal["none", "step"]
+MINI_BATCH = ("sgld", "rmsprop_sgld", "adam_sgld", "sghmc", "sgnht")
 OUT = Path(__file__).parents[1] / "docs" / "results" / "step_ratio.md"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rounds found, a number each.
+
+    Attributes:
+        plain: a draw of which the loss alone is kept, bare passes.
+        full: a draw with the statistics of its step, bare passes.
+        checks: what looking at the last steps once more adds to a chain, bare passes.
+        starts: what an estimate costs before its first draw, seconds.
+        passes: a bare pass, seconds.
+    """
+
+    plain: list[float]
+    full: list[float]
+    checks: list[float]
+    starts: list[float]
+    passes: list[float]
 
 
 @dataclass(frozen=True)
@@ -110,24 +131,28 @@ def keeping(case: Case, statistics: Kept, draws: int) -> Settings:
     return case.settings.model_copy(update={"statistics": statistics, "draws": draws})
 
 
-def measure(case: Case, rounds: int) -> tuple[dict[Kept, list[float]], list[float], float]:
-    """Ratios of a draw to a bare pass by what is kept, start-ups in seconds, and a bare pass in seconds."""
+def measure(case: Case, rounds: int) -> Measured:
+    """Runs of one draw, of as many as are checked, and of many more, by turns with bare passes."""
     draws = case.settings.draws
     timed(case.bare, 3)
-    ratios: dict[Kept, list[float]] = {"none": [], "step": []}
-    starts, passes = [], []
+    found = Measured([], [], [], [], [])
     for _ in range(rounds):
-        for kept, found in ratios.items():
-            bare = timed(case.bare, draws) / draws
-            whole = timed(lambda kept=kept: sample(case.task, keeping(case, kept, draws)))
-            bare = (bare + timed(case.bare, draws) / draws) / 2
-            one = timed(lambda kept=kept: sample(case.task, keeping(case, kept, 1)))
-            draw = (whole - one) / (draws - 1) / case.settings.chains
-            found.append(draw / bare)
-            passes.append(bare)
-            if kept == "step":
-                starts.append(one - draw * case.settings.chains)
-    return ratios, starts, statistics.median(passes)
+        bare, one, few, many = 0.0, {}, {}, {}
+        for kept in ("none", "step"):
+            bare += timed(case.bare, draws) / draws / 4
+            one[kept], few[kept], many[kept] = (
+                timed(lambda kept=kept, k=k: sample(case.task, keeping(case, kept, k)))
+                for k in (1, CHECKED, CHECKED + draws)
+            )
+            bare += timed(case.bare, draws) / draws / 4
+        draw = {kept: (many[kept] - few[kept]) / draws for kept in many}
+        check = (few["step"] - one["step"]) / (CHECKED - 1) - draw["step"]
+        found.plain.append(draw["none"] / case.settings.chains / bare)
+        found.full.append(draw["step"] / case.settings.chains / bare)
+        found.checks.append(CHECKED * check / case.settings.chains / bare)
+        found.starts.append(one["step"] - draw["step"] - check)
+        found.passes.append(bare)
+    return found
 
 
 def parts(case: Case, rounds: int) -> dict[str, float]:
@@ -155,13 +180,28 @@ def parts(case: Case, rounds: int) -> dict[str, float]:
         "step": lambda: sampler.step(rng, state, batch),
     }
     shares: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in range(10 * rounds):
-        seconds = {name: timed(function) for name, function in timers.items()}
+    for _ in range(rounds):
+        seconds = {name: timed(function, given.draws) for name, function in timers.items()}
         for name in timers:
             shares[name].append(seconds[name] / seconds["bare"] / chains)
     medians = {name: statistics.median(found) for name, found in shares.items()}
     medians["update"] = medians["step"] - medians["loss and gradient"] - medians["noise"]
     return medians
+
+
+def others(case: Case, rounds: int) -> dict[str, float]:
+    """Median price of a draw, loss trace only, in bare passes, of every sampler that takes mini-batches."""
+    draws = case.settings.draws
+    found: dict[str, list[float]] = {name: [] for name in MINI_BATCH}
+    for _ in range(rounds):
+        for name, ratios in found.items():
+            given = keeping(case, "none", draws).model_copy(update={"sampler": name})
+            bare = timed(case.bare, draws) / draws
+            whole = timed(lambda given=given: sample(case.task, given))
+            bare = (bare + timed(case.bare, draws) / draws) / 2
+            one = timed(lambda given=given: sample(case.task, given.model_copy(update={"draws": 1})))
+            ratios.append((whole - one) / (draws - 1) / given.chains / bare)
+    return {name: statistics.median(ratios) for name, ratios in found.items()}
 
 
 def quartiles(values: list[float]) -> str:
@@ -171,8 +211,9 @@ def quartiles(values: list[float]) -> str:
 
 def table(rounds: int) -> str:
     lines = [
-        "| case | loss trace only: draw / bare pass, median (quartiles) | aim | with statistics | start-up | aim |",
-        "|---|---|---|---|---|---|",
+        "| case | loss trace only: draw / bare pass, median (quartiles) | aim | with statistics | check of the last steps, "
+        "a chain | start-up | aim |",
+        "|---|---|---|---|---|---|---|",
     ]
     columns = ("minibatch", "loss and gradient", "noise", "update")
     shares = [
@@ -182,18 +223,28 @@ def table(rounds: int) -> str:
         f"| case | {' | '.join(columns)} |",
         "|---|---|---|---|---|",
     ]
+    compared = [
+        "",
+        "Every sampler that takes mini-batches, loss trace only, median draw / bare pass of rounds of its own.",
+        "",
+        f"| case | {' | '.join(MINI_BATCH)} |",
+        f"|---|{'---|' * len(MINI_BATCH)}",
+    ]
     for build in (transformer, deep_linear, classifier):
         torch.manual_seed(0)
         case = build()
-        ratios, starts, bare = measure(case, rounds)
-        start = statistics.median(starts)
+        measured = measure(case, rounds)
+        start, bare = statistics.median(measured.starts), statistics.median(measured.passes)
         lines.append(
-            f"| {case.name} | {quartiles(ratios['none'])} | ≤ {case.target:g} | {quartiles(ratios['step'])} "
+            f"| {case.name} | {quartiles(measured.plain)} | ≤ {case.target:g} | {quartiles(measured.full)} "
+            f"| {statistics.median(measured.checks):.1f} bare passes "
             f"| {start:.3f} s = {start / bare:.1f} bare passes | ≤ {case.start_target} |"
         )
         found = parts(case, rounds)
         shares.append(f"| {case.name} | {' | '.join(f'{found[c]:.2f}' for c in columns)} |")
-    return "\n".join(lines + shares)
+        prices = others(case, max(rounds // 2, 1))
+        compared.append(f"| {case.name} | {' | '.join(f'{prices[name]:.2f}' for name in MINI_BATCH)} |")
+    return "\n".join(lines + shares + compared)
 
 
 def main() -> None:
@@ -217,7 +268,8 @@ HEADER = """# Price of a draw
 
 `make bench` (`python benchmarks/step_ratio.py`): SGLD, one thread, {rounds} rounds in one process, torch {torch},
 {machine}. A draw includes its minibatch, its noise and everything stored of it. Loss trace only: `statistics="none"`;
-with statistics: `statistics="step"`, the default, which the verdict judges by.
+with statistics: `statistics="step"`, the default, which the verdict judges by; the last steps of a chain are then looked
+at once more, for the acceptance that a Metropolis test would give them. Start-up is what precedes the first draw.
 
 """
 
@@ -229,6 +281,10 @@ kernel. Measured and not adopted, as times of torch's `normal_` in paired rounds
 numpy's SFC64 bits in blocks of 2¹⁷, 0.71–0.81; in blocks of 2¹⁵, 0.75–0.98; on 12,288 numbers, 1.5; numpy's own
 ziggurat in float32, 2.1; the inverse error function of the same bits takes 4–5 ns by itself. A faster draw needs fewer
 numbers, or a compiled generator that makes noise and update in one pass.
+
+What the others cost beyond SGLD is passes over arrays of the weights' size: RMSProp-SGLD packs the gradient, updates the
+running squares and makes the preconditioner and its root; Adam-SGLD does all that and averages the gradient; SGHMC and
+SGNHT read and write the velocities, and SGNHT sums their squares.
 """
 
 

@@ -84,6 +84,8 @@ class Registry:
         return ", ".join(f"{p.name}={p.default!r}" for p in parameters if p.name not in self.bound)
 
     def _find(self, name: str) -> Entry:
+        if name in self.builtin:  # reading what is installed takes longer than a small model's whole start-up
+            return self.builtin[name]
         entries = self.entries()
         if name in entries:
             return entries[name]

@@ -8,7 +8,7 @@ from bitsandnats._types import Batch, Params
 from bitsandnats.samplers.mala import Point, mala_acceptance
 from bitsandnats.target import LocalPosterior
 
-CHECKED = 8
+CHECKED = 4
 """Steps that are looked at, the last ones of a run: each costs two further evaluations."""
 
 
