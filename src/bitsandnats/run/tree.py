@@ -11,7 +11,6 @@ from bitsandnats.run.baseline import Baseline, unpaired_center_loss
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
-
 _FOLD = 1000
 
 
