@@ -229,7 +229,7 @@ def test_good():
         ({"se": 6.0}, NOT_USABLE, "standard error is 30% of λ̂: draw longer or use larger batches"),
         ({"se": 1.5}, CAUTION, "three standard errors reach 22% of λ̂: draw longer$"),
         ({"se": 1.0, "step_share": 0.08}, CAUTION, "errors and the bias of the step reach 23% of λ̂: draw longer or re"),
-        ({"nbeta_slope": 0, "gamma_slope": -0.1, "gamma_slope_se": 0.11}, CAUTION, "the pull is not known: -10% ± 11% per"),
+        ({"nbeta_slope": 0, "gamma_slope": -0.1, "gamma_slope_se": 0.11}, CAUTION, "pull is not known: -10% ± 11%"),
         ({"preconditioner_adapts": 1.0}, CAUTION, "the preconditioner adapts while it draws"),
         ({"gamma": 0.0}, CAUTION, r"nothing pulls the draws back \(γ = 0\)"),
         ({"llc": -20.0}, CAUTION, "λ̂ is negative, which no minimum allows"),
