@@ -8,14 +8,16 @@ import re
 from typing import Any
 
 _TABLE = (
-    "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ xi=ξ chi=χ ell=ℓ Delta=Δ Gamma=Γ "
-    "leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ le=≤ ge=≥ approx=≈ pm=± times=× cdot=· odot=⊙ infty=∞ ldots=… "
+    "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ tau=τ theta=θ "
+    "xi=ξ chi=χ ell=ℓ Delta=Δ Gamma=Γ Lambda=Λ Sigma=Σ partial=∂ leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ "
+    "le=≤ ge=≥ approx=≈ pm=± times=× cdot=· odot=⊙ infty=∞ ldots=… "
     "lVert=‖ rVert=‖ langle=⟨ rangle=⟩ lceil=⌈ rceil=⌉ top=⊤ {={ }=}"
 )
 _SYMBOLS = dict(pair.split("=") for pair in _TABLE.split())
 _WORDS = ("exp", "log", "ln", "min", "max", "round", "clamp")
 _SPACES = {",": 0.17, ";": 0.28, "quad": 1.0, " ": 0.25}
-_LETTERS = frozenset("αβγδεηκλξρσχℓΔΓ∞")
+_LETTERS = frozenset("αβγδεηκλξρστθχℓΔΓΛΣ∂∞")
+_ACCENTS = {"hat": "\N{COMBINING CIRCUMFLEX ACCENT}", "bar": "\N{COMBINING MACRON}", "tilde": "\N{COMBINING TILDE}"}
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9.]+|\S")
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -83,8 +85,12 @@ def _command(name: str, tokens: list[str]) -> str:
         return f"<mfrac>{top}{bottom}</mfrac>"
     if name == "sqrt":
         return f"<msqrt>{_atom(tokens)}</msqrt>"
-    if name == "hat":
-        return _atom(tokens).replace("</mi>", "\N{COMBINING CIRCUMFLEX ACCENT}</mi>")
+    if name in _ACCENTS:
+        return _atom(tokens).replace("</mi>", f"{_ACCENTS[name]}</mi>")
+    if name == "mathrm":
+        end = tokens.index("}")
+        word, tokens[: end + 1] = "".join(tokens[1:end]), []
+        return f"<mi>{word}</mi>"
     if name in _SPACES:
         return f'<mspace width="{_SPACES[name]}em"></mspace>'
     if name in _WORDS:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from bitsandnats import compressors as compressors
     from bitsandnats import hf as hf
     from bitsandnats import losses as losses
+    from bitsandnats import regularisers as regularisers
     from bitsandnats.calibration import calibrate as calibrate
     from bitsandnats.critical import CriticalPoint as CriticalPoint
     from bitsandnats.critical import critical_point as critical_point
     from bitsandnats.estimators.llc import LLC as LLC
     from bitsandnats.estimators.verdict import Verdict as Verdict
+    from bitsandnats.recipes.complexity import Complexity as Complexity
+    from bitsandnats.recipes.complexity import complexities as complexities
+    from bitsandnats.recipes.complexity import complexity as complexity
     from bitsandnats.recipes.llc import estimate_llc as estimate_llc
     from bitsandnats.recipes.study import study as study
     from bitsandnats.report import write_report as write_report
@@ -30,11 +34,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "LLC": "bitsandnats.estimators.llc",
+    "Complexity": "bitsandnats.recipes.complexity",
     "CriticalPoint": "bitsandnats.critical",
     "Settings": "bitsandnats.settings",
     "Task": "bitsandnats.task",
     "Verdict": "bitsandnats.estimators.verdict",
     "calibrate": "bitsandnats.calibration",
+    "complexities": "bitsandnats.recipes.complexity",
+    "complexity": "bitsandnats.recipes.complexity",
     "critical_point": "bitsandnats.critical",
     "estimate_llc": "bitsandnats.recipes.llc",
     "fold_layer_norm": "bitsandnats.structure",
@@ -42,16 +49,19 @@ _HOMES = {
     "study": "bitsandnats.recipes.study",
     "write_report": "bitsandnats.report",
 }
-_ROOMS = ("compressors", "hf", "losses")
+_ROOMS = ("compressors", "hf", "losses", "regularisers")
 
 __all__ = [
     "LLC",
+    "Complexity",
     "CriticalPoint",
     "Settings",
     "Task",
     "Verdict",
     "__version__",
     "calibrate",
+    "complexities",
+    "complexity",
     "compressors",
     "critical_point",
     "estimate_llc",
@@ -59,6 +69,7 @@ __all__ = [
     "hf",
     "losses",
     "open_run",
+    "regularisers",
     "study",
     "write_report",
 ]

@@ -78,6 +78,14 @@ def test_llc_in_half_precision_is_upcast_and_said(cli, suite, tmp_path, llc_opti
     assert "weights stored in float16, upcast to float32" in notes
 
 
+def test_llc_of_a_component(cli, suite, llc_options):
+    done = cli("llc", suite / "step24", "--json", "--component", "layer.0.head.1", *llc_options)
+    listed = cli("components", suite / "step24", "layer.0.head.1").out
+    counts = [int(line.split()[-2].replace(",", "")) for line in listed.splitlines() if line.startswith(" gpt_neox")]
+    assert done.json["checkpoints"][0]["llc"]["dimension"] == sum(counts) > 0
+    assert "layer.0.head.1" in cli("components", suite / "step24").out
+
+
 def test_compress_as_json_and_as_a_run_folder(cli, suite, tmp_path):
     asked = ["--tolerance", "0.01,0.5", "--out", tmp_path / "run", "--json"]
     points = cli("compress", suite / "step24", *asked).json["checkpoints"][0]["critical"]["quantize"]

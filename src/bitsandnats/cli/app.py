@@ -3,7 +3,7 @@
 import typer
 
 from bitsandnats._version import __version__
-from bitsandnats.cli import demo, inspect, measure, reproduce, selftest, study, train
+from bitsandnats.cli import complexity, demo, inspect, measure, reproduce, selftest, study, train
 
 _EXAMPLES = (
     "Examples:",
@@ -11,6 +11,7 @@ _EXAMPLES = (
     "bitsandnats study CHECKPOINTS --text FILE --out DIR",
     "bitsandnats llc MODEL --text FILE",
     "bitsandnats compress MODEL --text FILE --tolerance 0.1,0.5",
+    "bitsandnats complexity MODEL --text FILE --tolerance 0.1",
     "bitsandnats VERB --help",
 )
 
@@ -49,9 +50,12 @@ for verb, examples in (
     (study.study, study.EXAMPLES),
     (measure.llc, measure.LLC_EXAMPLES),
     (measure.compress, measure.COMPRESS_EXAMPLES),
+    (complexity.decompress, complexity.DECOMPRESS_EXAMPLES),
+    (complexity.complexity, complexity.EXAMPLES),
     (selftest.selftest, selftest.EXAMPLES),
     (inspect.report, inspect.REPORT_EXAMPLES),
     (inspect.ls, inspect.LS_EXAMPLES),
+    (inspect.components, inspect.COMPONENTS_EXAMPLES),
 ):
     app.command(epilog="\n".join(("Examples:", *examples)))(verb)
 app.add_typer(reproduce.app, name="reproduce")

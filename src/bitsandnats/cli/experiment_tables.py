@@ -11,6 +11,14 @@ from rich.text import Text
 from bitsandnats.cli import console
 
 _VERDICTS = {"aims met": "green", "aims not met": "red", "not judged": "yellow"}
+_PARTS = {
+    "training": "training",
+    "calibration": "settings",
+    "local": "λ̂",
+    "schemes": "schemes",
+    "published": "as published",
+    "pruning": "pruning",
+}
 _SHORT = {"usable with caution": "caution"}
 _STYLES = {"usable": "green", "usable with caution": "yellow", "not usable": "red"}
 
@@ -66,6 +74,48 @@ def show_benchmark(summary: dict[str, Any]) -> None:
     verdict = summary["verdict"]
     said = verdict["text"]
     out.print(said, style=_VERDICTS.get(verdict["status"], ""), markup=False, highlight=False)
+
+
+def show_compressibility_plan(rows: Sequence[Any], workers: int) -> None:
+    """What will be trained and measured, and what it will cost."""
+    out = console.output()
+    table = _table(("suite", "layers"), ("parameters", "points", "gradient", *_PARTS.values(), "in all"))
+    for row in rows:
+        own, parts = row.suite.options, row.parts()
+        costs = (_brief(parts[name]) if parts[name] else "—" for name in _PARTS)
+        size = _count(row.parameters), str(row.checkpoints), f"{1000 * row.gradient_seconds:.0f} ms"
+        table.add_row(row.suite.name, f"{own.layers} × {own.width}", *size, *costs, _brief(row.seconds))
+    out.print(table, highlight=False)
+    total = _span(sum(row.seconds for row in rows) / workers)
+    shared = f" by {workers} processes" if workers > 1 else ""
+    console.say(f"predicted from one measured gradient a size: {total} in all{shared}, within a factor of 2")
+
+
+def show_compressibility(summary: dict[str, Any]) -> None:
+    """R² of λ̂ and its controls at the main tolerance, the findings, and the verdict."""
+    out = console.output()
+    controls = ("noise only", "loss", "log2 step")
+    table = _table(("suite", "settings", "range"), ("points", "λ̂", *controls, "λ̂ given log2 step"))
+    wanted = {"scheme": summary["schemes"][0], "tolerance": summary["main_tolerance"], "response": "level"}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for fit in summary["fits"]:
+        if all(fit[name] == value for name, value in wanted.items()):
+            rows.setdefault((fit["suite"], fit["settings"], fit["range"]), {})[fit["predictor"]] = fit
+    for place, own in rows.items():
+        if "llc" in own:
+            squares = [
+                "—" if name not in own else f"{own[name]['r2']:.2f}"
+                for name in ("llc", "noise_only", "loss", "log_step")
+            ]
+            partial = own["llc"]["partial"]
+            said = "—" if partial is None else f"{partial:+.2f}"
+            table.add_row(*place, str(own["llc"]["points"]), *squares, said)
+    out.print(table, highlight=False)
+    for said in summary["findings"]:
+        item = Table.grid(padding=(0, 1))
+        item.add_row("•", Text(said))
+        out.print(item, highlight=False)
+    out.print(summary["verdict"]["text"], style="bold", markup=False, highlight=False)
 
 
 def show_checks(checks: Sequence[Any]) -> None:
@@ -130,6 +180,11 @@ def _count(value: int) -> str:
 def _size(gigabytes: float) -> str:
     """An amount of memory in the unit that fits it."""
     return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{max(1000 * gigabytes, 1):.0f} MB"
+
+
+def _brief(seconds: float) -> str:
+    """A stretch of time in whole seconds or minutes."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _span(seconds: float) -> str:

@@ -1,14 +1,19 @@
-"""`bitsandnats report` and `bitsandnats ls`."""
+"""`bitsandnats report`, `bitsandnats ls` and `bitsandnats components`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import console, tables
+from bitsandnats.cli import console, options, tables
 from bitsandnats.errors import InputError, message
 
 REPORT_EXAMPLES = ("bitsandnats report runs/demo",)
+COMPONENTS_EXAMPLES = (
+    "bitsandnats components runs/suite/step768",
+    "bitsandnats components runs/suite/step768 layer.0.head.3",
+    "bitsandnats components runs/suite/step768 'layer.*.mlp.*.bias'",
+)
 LS_EXAMPLES = ("bitsandnats ls", "bitsandnats ls compressors")
 
 _FAMILIES = ("samplers", "compressors", "observables", "experiments")
@@ -31,3 +36,25 @@ def ls(
     if family is not None and family not in _FAMILIES:
         raise InputError(message(expected=", ".join(_FAMILIES), got=repr(family), do="name one of them"))
     tables.show_families(_FAMILIES if family is None else (family,))
+
+
+def components(
+    model: options.Model,
+    component: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COMPONENT", help="Name, or pattern over parameters, joined by +; by default the names there are."
+        ),
+    ] = None,
+    text: options.Text = None,
+    context: options.Context = None,
+    fold: options.Fold = None,
+) -> None:
+    """Which parts of a model have names, or what one of them selects."""
+    from bitsandnats.component import preview, sizes
+
+    task = options.load_task(model, text, context, fold, None, None)
+    if component is None:
+        tables.show_parts("component", sizes(task), task.dimension)
+    else:
+        tables.show_parts("parameter", preview(task, component), task.dimension)

@@ -6,17 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli import console, options, tables
+from bitsandnats.cli import complexity, console, options, size_tables, tables
 
 LLC_EXAMPLES = (
     "bitsandnats llc runs/suite/step768",
     "bitsandnats llc MODEL --text corpus.txt --draws 1000 --out runs/llc",
     "bitsandnats llc MODEL --text corpus.txt --target-se 5% --budget 10m",
+    "bitsandnats llc MODEL --text corpus.txt --component layer.0.head.3",
     "bitsandnats llc package.module:function --controls resolution --json",
 )
 COMPRESS_EXAMPLES = (
     "bitsandnats compress runs/suite/step768 --tolerance 0.1,0.5",
     "bitsandnats compress MODEL --text corpus.txt --method \"quantize(max_abs='largest')\"",
+    "bitsandnats compress MODEL --text corpus.txt --tolerance 0.1 --write model.bnz",
 )
 
 
@@ -40,11 +42,13 @@ def llc(
     seed: options.Seed = 0,
     fold: options.Fold = None,
     device: options.Device = None,
+    component: options.Component = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the draws and a report.")] = None,
     json: options.Json = False,
 ) -> None:
     """The local learning coefficient of one model, with its error bar and its verdict."""
     from bitsandnats.calibration import calibrate, check_stopping
+    from bitsandnats.component import on_component
     from bitsandnats.recipes import single
     from bitsandnats.recipes.controls import check_controls
     from bitsandnats.recipes.llc import check_given, drawn, estimate_llc
@@ -75,6 +79,8 @@ def llc(
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
         job.at("model", 0.0, "loading the model")
         task = options.load_task(model, text, context, fold, device, unit)
+        if component is not None:
+            task = on_component(task, component)
         if out is not None:
             check_run(out, None)
 
@@ -106,8 +112,12 @@ def compress(
     context: options.Context = None,
     unit: options.Unit = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="Compressor, see 'bitsandnats ls compressors'.")
-    ] = "quantize",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compressor, see 'bitsandnats ls compressors'; with --write as in 'bitsandnats complexity'.",
+        ),
+    ] = None,
     tolerance: Annotated[
         str, typer.Option(metavar="XS", help="Loss increases allowed, nats a unit, separated by commas.")
     ] = "0.5",
@@ -115,9 +125,19 @@ def compress(
     fold: options.Fold = None,
     device: options.Device = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the curve and a report.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the smallest network found as a file that decodes.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """How far one model can be compressed before its loss has risen by a tolerance."""
+    if write is not None:
+        options.check_alone("--write", {"--out": out, "--fold": fold})
+        tolerances = options.numbers(tolerance, "--tolerance")
+        record = complexity.write(model, (text, context, device, unit), method, tolerances, seed, write)
+        show: Any = console.show_json if json else size_tables.show_written
+        show(record)
+        return
     from bitsandnats import compressors
     from bitsandnats.critical import check_tolerances, critical_points
     from bitsandnats.recipes import single
@@ -126,7 +146,7 @@ def compress(
 
     tolerances = options.numbers(tolerance, "--tolerance")
     check_tolerances(tolerances)
-    compressor = compressors.registry.build(method)()
+    compressor = compressors.registry.build(method or "quantize")()
     label, command = options.label(model), console.command_line()
     page = None
     with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job:

@@ -45,6 +45,10 @@ Unit = Annotated[
         metavar="UNIT", help="token (the default) or sequence: what a loss is a mean over.", rich_help_panel=_DATA
     ),
 ]
+Component = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The part that moves, see 'bitsandnats components'.", rich_help_panel=_DATA),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of every random choice.")]
 Sampler = Annotated[
@@ -116,6 +120,39 @@ def load_task(
         device=checked_device(device),
         unit=checked_unit(unit) or "token",
     )
+
+
+def load_unfolded(
+    model: str, text: list[Path] | None, context: int | None, device: str | None, unit: str | None
+) -> Any:
+    """The Task that MODEL names, its layer norms as they are: a network that is written must be the one that is loaded.
+
+    Raises:
+        ModelError: as `load_task`.
+        InputError: as `load_task`.
+    """
+    return load_task(model, text, context, None if _REFERENCE.fullmatch(model) else False, device, unit)
+
+
+def check_alone(option: str, others: dict[str, Any]) -> None:
+    """Refuses options that mean nothing beside another.
+
+    Raises:
+        InputError: as said.
+    """
+    for name, value in others.items():
+        if value is not None:
+            raise InputError(message(expected=f"no {name} beside {option}", got="one", do="leave one of them out"))
+
+
+def check_no_function(model: str, option: str) -> None:
+    """Refuses an option beside a function, which makes its own choices.
+
+    Raises:
+        InputError: as said.
+    """
+    if _REFERENCE.fullmatch(model):
+        raise InputError(message(expected=f"no {option} beside {model}", got="one", do="let the function choose it"))
 
 
 def _made_by(reference: str, given: list[str]) -> Any:

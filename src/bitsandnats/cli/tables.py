@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -87,6 +88,17 @@ def show_families(families: Sequence[str]) -> None:
             line = f"{name}({options})" if options else name
             out.print(Text.assemble((name, "bold"), line[len(name) :]), highlight=False)
             out.print(Padding(Text(entry.summary), (0, 0, 0, 4)), highlight=False)
+
+
+def show_parts(kind: str, parts: Sequence[tuple[str, int]], dimension: int) -> None:
+    """Components, or what one selects, with their numbers of coordinates."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(kind)
+    table.add_column("coordinates", justify="right")
+    table.add_column("of d", justify="right")
+    for name, count in parts:
+        table.add_row(escape(name), f"{count:,}", f"{count / dimension:.1%}")
+    console.output().print(table, highlight=False)
 
 
 def _study_table(summary: dict[str, Any], left_out: Sequence[str]) -> Table:

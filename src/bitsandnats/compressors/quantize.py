@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from bitsandnats._types import Params
+from bitsandnats.compressors.fitted_ranges import fitted_ranges
 from bitsandnats.compressors.price import FLOAT_BITS, check_weights, fixed_bits
 from bitsandnats.compressors.ranges import Granularity, Ranges, RangeSearch, measure, prepare_search, search_range
 from bitsandnats.compressors.types import Level, Levels, Prepared
@@ -14,6 +15,8 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.task import Task
 
 _LEVELS = Levels("integer", tuple(range(4, 257, 2)), "n_q")
+_SCALES = (1.0, 0.92, 1.08, 0.84, 1.18)  # of the ranges of least squared error, the first unless another is better
+_BETTER = 0.005  # nats a unit by which it has to be: less is chance on so few items
 _SEARCH_ITEMS = {"token": 16, "sequence": 16, "sample": 512}
 
 
@@ -55,8 +58,9 @@ def quantize(max_abs: str = "optimal", granularity: str = "model") -> Quantize:
     Args:
         max_abs: `optimal`: the range minimises the loss at each level, on at most 16 evenly spaced items (512 for unit
             `sample`) of the data on which ΔL is measured; the loss is jagged in m, and at severe levels the best m lies
-            far below the largest weight; see `compressors.ranges.search_range`. With several groups each has the range
-            min(c · rms, largest), and one c is searched. `largest`: m = max|w| of each group.
+            far below the largest weight; see `compressors.ranges.search_range`. With several groups the ranges are
+            those of least squared error group by group, times one of five factors, or min(c · rms, largest) with one c
+            searched, whichever loses least. `largest`: m = max|w| of each group.
         granularity: one range for the whole `model` (the source's), for each `tensor`, or for each `channel` (row of a
             matrix; other tensors have one).
 
@@ -112,9 +116,9 @@ def check_intervals(intervals: Level) -> None:
 
 
 class _Range(NamedTuple):
-    """What was chosen at a level: the clip in units of rms, and how many losses that took."""
+    """What was chosen at a level: the range of each group, and how many losses that took."""
 
-    clip: float
+    max_abs: float | Params
     losses: int
 
 
@@ -125,12 +129,11 @@ class _Quantizer:
     ranges: Ranges
     levels: Levels = _LEVELS
     draws: int = 1
-    chosen: dict[Level, _Range] = field(default_factory=dict)  # memory of c, level by level
+    chosen: dict[Level, _Range] = field(default_factory=dict)  # level by level
     shared: dict[str, RangeSearch] = field(default_factory=dict)  # made when the first level is searched
 
     def compress(self, level: Level, draw: int = 0) -> Params:
-        clip = self._range(level).clip
-        return quantize_weights(self.task.center, intervals=int(level), max_abs=self.ranges.at(clip))
+        return quantize_weights(self.task.center, intervals=int(level), max_abs=self._range(level).max_abs)
 
     def bits(self, level: Level) -> float:
         """log₂(n_q − 1) a moving parameter, 32 a range, 32 a fixed parameter."""
@@ -139,7 +142,8 @@ class _Quantizer:
 
     def details(self, level: Level) -> dict[str, float]:
         """`max_abs` is the largest m of all groups, `range_losses` the evaluations spent on choosing it."""
-        found, most = self._range(level), self.ranges.at(self._range(level).clip)
+        found = self._range(level)
+        most = found.max_abs
         largest = max(float(m.max()) for m in most.values()) if isinstance(most, dict) else most
         return {
             "max_abs": largest,
@@ -150,17 +154,27 @@ class _Quantizer:
     def _range(self, level: Level) -> _Range:
         check_intervals(level)
         if level not in self.chosen:
-            self.chosen[level] = _Range(math.inf, 0) if self.rule == "largest" else self._search(int(level))
+            self.chosen[level] = _Range(self.ranges.largest, 0) if self.rule == "largest" else self._search(int(level))
         return self.chosen[level]
 
     def _search(self, level: int) -> _Range:
         if "search" not in self.shared:
             self.shared["search"] = prepare_search(self.task.center, self.ranges, self._clipped_loss)
-        clip, losses = search_range(self.shared["search"], level, lambda c: self._loss(self._quantized(level, c)))
-        return _Range(clip, losses)
+        clip, losses = search_range(
+            self.shared["search"], level, lambda c: self._quantized_loss(level, self.ranges.at(c))
+        )
+        most = self.ranges.at(clip)
+        if not isinstance(self.ranges.largest, dict):
+            return _Range(most, losses)
+        fitted = fitted_ranges(self.task.center, self.ranges.largest, level // 2 - 1)
+        tried = [{name: scale * m for name, m in fitted.items()} for scale in _SCALES]
+        found = [self._quantized_loss(level, ranges) for ranges in (*tried, most)]
+        best = min(range(len(found)), key=found.__getitem__)
+        chosen = best if found[best] < found[0] - _BETTER else 0
+        return _Range((*tried, most)[chosen], losses + len(_SCALES))
 
-    def _quantized(self, level: int, clip: float) -> Params:
-        return quantize_weights(self.task.center, intervals=level, max_abs=self.ranges.at(clip))
+    def _quantized_loss(self, level: int, most: float | Params) -> float:
+        return self._loss(quantize_weights(self.task.center, intervals=level, max_abs=most))
 
     def _clipped_loss(self, clip: float) -> float:
         most = self.ranges.at(clip)

@@ -4,11 +4,16 @@ from bitsandnats._registry import Entry, Registry
 
 registry = Registry(
     family="experiments",
-    bound=("classes", "nets", "samplers", "samples", "small", "seed"),  # `bitsandnats reproduce` takes them as options
+    # `bitsandnats reproduce` takes these as options
+    bound=("classes", "nets", "samplers", "samples", "suites", "small", "seed"),
     builtin={
         "dln-benchmark": Entry(
             "bitsandnats.experiments.dln_benchmark:benchmark_plan",
             "samplers on random deep linear networks whose λ is known: error, order and time by size (2507.21449)",
+        ),
+        "compressibility": Entry(
+            "bitsandnats.experiments.compressibility:compressibility_plan",
+            "the LLC against every compression, over the training of language models of three sizes (2510.12077)",
         ),
     },
 )

@@ -9,8 +9,11 @@ from bitsandnats.hf.series import choose as choose
 from bitsandnats.hf.series import find_series as find_series
 from bitsandnats.hf.source import series_text as series_text
 from bitsandnats.hf.suite import suite_contexts as suite_contexts
+from bitsandnats.hf.suite import suite_options as suite_options
+from bitsandnats.hf.suite import training_rate as training_rate
 from bitsandnats.hf.text import read_documents as read_documents
 from bitsandnats.hf.text import split_contexts as split_contexts
 from bitsandnats.hf.text import text_contexts as text_contexts
 from bitsandnats.hf.train import TrainOptions as TrainOptions
 from bitsandnats.hf.train import train_suite as train_suite
+from bitsandnats.hf.untrained import untrained_task as untrained_task

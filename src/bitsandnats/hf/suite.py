@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from bitsandnats.errors import StoreError, message
+from bitsandnats.errors import DataError, StoreError, message
+from bitsandnats.hf.options import TrainOptions
 
 SUITE_FILE = "suite.json"
 STATE_FILE = "state.pt"
@@ -29,6 +30,32 @@ def suite_contexts(
         StoreError: the folder is no suite, or is damaged.
     """
     return read_contexts(Path(folder), "train"), read_contexts(Path(folder), "held_out")
+
+
+def suite_options(folder: str | os.PathLike[str]) -> TrainOptions:
+    """What a finished suite was trained with.
+
+    Raises:
+        DataError: the folder holds no suite, or one whose training has not ended.
+        StoreError: its description is damaged.
+    """
+    found = read_suite(Path(folder))
+    if found is None or not found.get("complete"):
+        got = "none" if found is None else "one whose training has not ended"
+        do = "train it with 'bitsandnats train --out FOLDER'"
+        raise DataError(message(expected=f"a suite that was trained here in {folder}", got=got, do=do))
+    options = found["options"]
+    return TrainOptions(**{**options, "checkpoints": tuple(options["checkpoints"])})
+
+
+def training_rate(checkpoint: str | os.PathLike[str]) -> float | None:
+    """The peak learning rate of the suite that a checkpoint belongs to; None where it belongs to none.
+
+    Raises:
+        StoreError: the suite's description is damaged.
+    """
+    found = read_suite(Path(checkpoint).resolve().parent)
+    return None if found is None else float(found["options"]["learning_rate"])
 
 
 def make_folder(folder: Path) -> None:

@@ -91,7 +91,7 @@ def _train(folder: Path, options: TrainOptions, description: dict[str, Any], pro
     """Trains from the last saved state to the end; writes checkpoints, state and description as it goes."""
     began = time.monotonic()
     train, held_out = suite.suite_contexts(folder)
-    model = _build_model(options)
+    model = build_model(options)
     run = _Run(
         folder=folder,
         options=options,
@@ -156,7 +156,7 @@ def _batch_indices(items: int, options: TrainOptions, step: int) -> Int64[Tensor
     return torch.stack([orders[place // items][place % items] for place in places])
 
 
-def _build_model(options: TrainOptions) -> Any:
+def build_model(options: TrainOptions) -> Any:
     """GPT-NeoX as Pythia has it: untied embeddings, parallel residual, rotary positions on a quarter of each head."""
     with quiet(), torch.random.fork_rng(devices=[]):
         from transformers import GPTNeoXConfig, GPTNeoXForCausalLM

@@ -13,7 +13,7 @@ from bitsandnats import compressors
 from bitsandnats._types import Progress
 from bitsandnats.compressors.types import Compressor
 from bitsandnats.critical import critical_points
-from bitsandnats.errors import BitsAndNatsError, StoreError
+from bitsandnats.errors import BitsAndNatsError, InputError, StoreError, message
 from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.llc import measure_llc
@@ -105,12 +105,11 @@ def _critical(
     """Critical points on held-out data, the first of `tasks`; schemes that train do so on the data of the second."""
     held_out, task = tasks
     seed = work.settings.seed
-    build = compressors.registry.build(scheme)
-    trains = "data" in inspect.signature(build).parameters
-    compressor: Compressor = build(data=task.data) if trains else build()
+    compressor = compressor_of(scheme, task, work.series.training_rate)
     options: dict[str, Any] = {"scheme": scheme, "tolerances": work.tolerances, "seed": seed}
-    if trains:
-        options["training"] = content_key(task, {}).digest
+    if getattr(compressor, "data", None) is not None:
+        rate = getattr(compressor, "training_rate", None)
+        options |= {"training": content_key(task, {}).digest, "training_rate": rate}
 
     def measure() -> xr.DataTree:
         points = critical_points(compressor, held_out, work.tolerances, seed=seed, progress=progress)
@@ -119,6 +118,35 @@ def _critical(
 
     tree = _unit(run, work.label, scheme, content_key(held_out, options), measure)
     return json.loads(tree.attrs["critical"])
+
+
+def compressor_of(scheme: str, task: Task, training_rate: float | None) -> Compressor:
+    """The compressor that a text names; one that trains does so on the data of `task`, never on held-out ones.
+
+    Args:
+        scheme: name and options.
+        task: the checkpoint on the data that it was trained on.
+        training_rate: of the original training; None where it is not known.
+
+    Raises:
+        InputError: the compressor trains at a share of a rate that is neither known nor among its options.
+    """
+    build = compressors.registry.build(scheme)
+    parameters = inspect.signature(build).parameters
+    given = getattr(build, "keywords", {})
+    if "data" not in parameters:
+        return build()
+    if "training_rate" not in parameters or "training_rate" in given or given.get("retrain_steps") == 0:
+        return build(data=task.data)
+    if training_rate is None:
+        raise InputError(
+            message(
+                expected=f"the learning rate of the training, of which {scheme.partition('(')[0]} takes a tenth",
+                got="a series that does not say it",
+                do="write prune-heads(training_rate=0.001), or prune-heads(retrain_steps=0) for none",
+            )
+        )
+    return build(data=task.data, training_rate=training_rate)
 
 
 def _share(progress: Progress, at: int, schemes: int) -> Progress:

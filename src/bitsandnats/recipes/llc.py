@@ -11,6 +11,7 @@ import xarray as xr
 from bitsandnats import samplers
 from bitsandnats._types import Progress, silent
 from bitsandnats.calibration import calibrate, check_fit, check_stopping
+from bitsandnats.component import on_component
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.metric import Metric, in_metric
 from bitsandnats.recipes.controls import check_controls, with_controls
@@ -27,7 +28,6 @@ class Stopping:
     """When there are draws enough.
 
     Attributes:
-        metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
         target_se: standard error wanted, as a share of λ̂; None = no such rule.
         seconds: that sampling may take; None = no limit.
     """
@@ -69,6 +69,7 @@ def estimate_llc(
     burn_in: int | None = None,
     start: Literal["center", "noise"] | None = None,
     metric: Metric | None = None,
+    component: str | None = None,
     target_se: float | None = None,
     budget: float | None = None,
     controls: Sequence[str] = (),
@@ -93,6 +94,7 @@ def estimate_llc(
         burn_in: steps of each chain before them.
         start: `center` or `noise`.
         metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
+        component: the part that moves, such as `layer.3.head.5`, everything else held (`component.on_component`).
         target_se: standard error wanted, as a share of λ̂: draws are added until it is met.
         budget: seconds that calibration and sampling may take.
         controls: further ones: `step` (λ̂ at half and twice the step), `resolution` (at other temperatures, with the
@@ -120,6 +122,7 @@ def estimate_llc(
         "metric": metric,
     }
     began = time.perf_counter()
+    task = task if component is None else on_component(task, component)
     check_controls(controls)
     check_stopping(options, target_se=target_se, budget=budget)
     check_fit([task], options)

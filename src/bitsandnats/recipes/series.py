@@ -29,6 +29,7 @@ class Series:
         sampling_text: what is sampled on, in words.
         evaluation_text: what is evaluated on, in words.
         picklable: whether the checkpoints can be loaded in other processes.
+        training_rate: peak learning rate of the training, where it is known: schemes that train on take a part of it.
     """
 
     load: Mapping[str, Callable[[], Task]]
@@ -37,6 +38,7 @@ class Series:
     sampling_text: str = "the task's own data"
     evaluation_text: str = "the task's own data"
     picklable: bool = False
+    training_rate: float | None = None
 
     def held_out(self, task: Task) -> Task:
         """A checkpoint's task on the evaluation data."""
@@ -48,9 +50,8 @@ class Series:
     def only(self, label: str) -> "Series":
         """The series reduced to one checkpoint, to be sent to another process."""
         words = self.sampling_text, self.evaluation_text
-        return Series(
-            {label: self.load[label]}, self.evaluation, {label: self.steps.get(label)}, *words, self.picklable
-        )
+        load, steps = {label: self.load[label]}, {label: self.steps.get(label)}
+        return Series(load, self.evaluation, steps, *words, self.picklable, self.training_rate)
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def checkpoint_series(
         sampling_text=found.sampling_words,
         evaluation_text=found.evaluation_words,
         picklable=device in (None, "cpu"),
+        training_rate=hf.training_rate(checkpoints[-1].path),
     )
 
 

@@ -1,24 +1,17 @@
 """Pages of the experiments, by kind: what their run folders hold, formatted for reading."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
 import numpy as np
 
 from bitsandnats.errors import StoreError
 from bitsandnats.report import numbers
+from bitsandnats.report.compressibility_page import compressibility_page
+from bitsandnats.report.experiment_base import Page, environment, order
 from bitsandnats.report.experiment_figures import CALIBRATED, arm_name, benchmark_figures, network_rows
-from bitsandnats.report.figures import Figure
-from bitsandnats.report.page import STATUS_CLASSES, javascript, maths, setting
+from bitsandnats.report.page import javascript, setting
 from bitsandnats.report.tables import Row, Run
-
-
-class Page(NamedTuple):
-    """An experiment's figures, and the page once their specifications are known."""
-
-    figures: list[Figure]
-    render: Callable[[dict[str, dict[str, Any]]], str]
 
 
 def benchmark_page(run: Run) -> Page:
@@ -41,8 +34,9 @@ def benchmark_page(run: Run) -> Page:
         "verdict_class": _VERDICTS.get(summary["verdict"]["status"], "none"),
         "figures": figures,
         "bundle": javascript() if figures else "",
+        "calibrated": CALIBRATED,
     }
-    return Page(figures, lambda specs: _environment().get_template("benchmark.html.jinja").render(**words, specs=specs))
+    return Page(figures, lambda specs: environment().get_template("benchmark.html.jinja").render(**words, specs=specs))
 
 
 def trace_rows(run: Run, summary: dict[str, Any]) -> list[Row]:
@@ -103,37 +97,14 @@ def _aim_rows(arms: list[Row]) -> list[Row]:
 
 def _shown(aim: Row) -> dict[str, str]:
     """An aim and what was reached, as text in their unit."""
-    form = {"share": numbers.percent, "seconds": numbers.duration, "count": setting, "number": _order}[aim["unit"]]
+    form = {"share": numbers.percent, "seconds": numbers.duration, "count": setting, "number": order}[aim["unit"]]
     return {"aim": f"{aim['sense']} {form(aim['aim'])}", "value": form(aim["value"])}
-
-
-def _order(value: numbers.Number | None) -> str:
-    return numbers.DASH if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bitsandnats.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": numbers.number,
-        "uncertain": numbers.uncertain,
-        "percent": numbers.percent,
-        "duration": numbers.duration,
-        "order": _order,
-        "signed": lambda share: "" if share is None else ("+" if share > 0 else "") + numbers.percent(share),
-        "setting": setting,
-        "maths": maths,
-        "status_class": lambda status: STATUS_CLASSES.get(status, "none"),
-    }
-    environment.globals["calibrated"] = CALIBRATED
-    return environment
 
 
 _VERDICTS = {"aims met": "good", "aims not met": "bad", "not judged": "caution"}
 
-EXPERIMENTS: dict[str, Callable[[Run], Page]] = {"dln-benchmark": benchmark_page}
+EXPERIMENTS: dict[str, Callable[[Run], Page]] = {
+    "dln-benchmark": benchmark_page,
+    "compressibility": compressibility_page,
+}
 """A summary's kind -> its page."""
