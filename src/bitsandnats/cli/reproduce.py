@@ -149,7 +149,7 @@ def compressibility(
         pages = [run.path / place for place in summary["studies"].values()]
         for at, place in enumerate([*pages, run.path]):
             job.at("report", at / (len(pages) + 1), "writing the reports")
-            page = write_report(place)
+            page = write_report(place, images=not small)
     if json:
         console.show_json(summary)
         return

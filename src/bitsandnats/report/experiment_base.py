@@ -36,7 +36,7 @@ def environment() -> jinja2.Environment:
         "percent": numbers.percent,
         "duration": numbers.duration,
         "decimals": numbers.decimals,
-        "interval": numbers.interval,
+        "span": lambda ends: f"[{numbers.decimals(ends[0])}, {numbers.decimals(ends[1])}]",
         "order": order,
         "signed": lambda share: "" if share is None else ("+" if share > 0 else "") + numbers.percent(share),
         "setting": setting,

@@ -13,7 +13,7 @@ from bitsandnats.target import Evaluation, LocalPosterior
 Rng = list[torch.Generator]
 """One generator a chain of the group."""
 
-_BLOCK = 1 << 18  # weights of large leaves that are updated at once, so that they stay in the cache
+_BLOCK = 1 << 18  # weights of a chain in large leaves that are updated at once, so that they stay in the cache
 _FLAT = (
     1 << 20
 )  # coordinates of all chains up to which leaves are packed: small nets pay by the call, not by the number
@@ -209,9 +209,8 @@ class Walk(NamedTuple):
 
     def _cuts(self, position: Params) -> Iterator[tuple[str, slice]]:
         for name, leaf in position.items():
-            width = max(_BLOCK // len(leaf), 1)
-            for first in range(0, leaf[0].numel(), width):
-                yield name, slice(first, first + width)
+            for first in range(0, leaf[0].numel(), _BLOCK):  # alike in groups of any size: noise is made block by block
+                yield name, slice(first, first + _BLOCK)
 
     def _gather(self, flat: Flat, leaves: Params) -> None:
         torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=flat.work[:, 1])

@@ -8,7 +8,7 @@ from bitsandnats.experiments.compressibility.plan import RULE, SCHEMES, Plan
 from bitsandnats.experiments.compressibility.tables import Row
 from bitsandnats.recipes.comparison import level_name, unmeasured_findings
 
-TITLE = "Compressibility and the local learning coefficient over training, in three sizes"
+TITLE = "Compressibility and the local learning coefficient over training"
 
 
 def study_summary(
