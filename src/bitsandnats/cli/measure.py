@@ -89,9 +89,10 @@ def llc(
 
         began = time.perf_counter()
         settings = calibrate(task, given={**given, "seed": seed}, **stop, progress=progress)
-        job.note(f"{settings.sampler}: {settings.reasons.get('draws', 'given')}")
         if out is not None:
             check_run(out, single.llc_options(settings, label))
+        if "draws" in settings.reasons:
+            job.note(f"{settings.sampler}: {settings.reasons['draws']}")
         if stop["budget"] is not None:
             stop["budget"] = max(stop["budget"] - (time.perf_counter() - began), 0.1)
         estimate = estimate_llc(task, settings=settings, **stop, controls=further, progress=progress)
