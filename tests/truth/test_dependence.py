@@ -30,7 +30,7 @@ def test_quadratic(gamma):
 
 def test_flat_directions_add_no_noise():
     """A thousand of them beside ten curved ones."""
-    settings = bn.Settings(step_size=0.07, gamma=10.0, nbeta=100.0, draws=500, **HMC)
+    settings = bn.Settings(step_size=0.07, gamma=10.0, nbeta=100.0, draws=1200, **HMC)
     found = estimate(sample(toys.quadratic([1.0] * 10 + [0.0] * 1000), settings))
     x = 100 / 110
     assert meets(found, "gamma_slope", -(1 - x))
