@@ -31,7 +31,7 @@ def exact(task, settings):
 
 
 def test_full_batch_route(regression):
-    settings = bn.calibrate(regression, target_se=0.04)
+    settings = bn.calibrate(regression, target_se=0.03)
     assert settings.sampler.startswith("hmc(")
     assert settings.nbeta == pytest.approx(1000 / math.log(1000))
     acting = {"sampler", "step_size", "gamma", "nbeta", "batch_size", "chains", "burn_in", "draws", "start"}
