@@ -36,7 +36,7 @@ def test_full_batch_route(regression):
     assert settings.nbeta == pytest.approx(1000 / math.log(1000))
     acting = {"sampler", "step_size", "gamma", "nbeta", "batch_size", "chains", "burn_in", "draws", "start"}
     assert acting <= set(settings.reasons)
-    found = bn.estimate_llc(regression, settings=settings)
+    found = bn.estimate_llc(regression, settings=settings, target_se=0.04)  # on a slow machine fewer draws are planned
     truth = exact(regression, settings)
     assert abs(found.llc - truth) < 4 * found.se
     assert found.se < 0.05 * truth
