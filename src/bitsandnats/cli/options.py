@@ -37,7 +37,7 @@ Fold = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Where to measure: cpu (the default), cuda …", rich_help_panel=_DATA),
+    typer.Option(metavar="NAME", help="Where to compute: cpu (the default), cuda …", rich_help_panel=_DATA),
 ]
 Unit = Annotated[
     str | None,

@@ -114,6 +114,7 @@ def compressibility(
         ),
     ] = None,
     seed: options.Seed = 0,
+    device: options.Device = None,
     workers: Annotated[
         int, typer.Option(min=1, metavar="N", help="Processes of one thread that share suites and checkpoints.")
     ] = 1,
@@ -125,11 +126,12 @@ def compressibility(
     from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
+    options.checked_device(device)
     asked = compressibility_plan(suites=suite, small=small, seed=seed)
     folder = out or Path("runs/compressibility-small" if small else "runs/compressibility")
     if not plan:
         check_run(folder, asked.run_settings())
-    costs = measured_plan(asked)
+    costs = measured_plan(asked, device)
     if not json:
         experiment_tables.show_compressibility_plan(costs, workers)
     if plan:
@@ -142,6 +144,7 @@ def compressibility(
             asked,
             costs=costs,
             workers=workers,
+            device=device,
             command=console.command_line(),
             progress=lambda stage, done, total: job.at("parts", done / total, stage),
         )

@@ -28,11 +28,13 @@ def train(
     batch_size: Annotated[int, typer.Option(metavar="N", help="Contexts a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(metavar="X", help="Peak learning rate.")] = 6e-3,
     seed: options.Seed = 0,
+    device: options.Device = None,
 ) -> None:
     """Trains a small GPT-NeoX on text and saves Hugging Face checkpoints at log-spaced steps."""
     from bitsandnats import hf
     from bitsandnats.data import embedded_corpus, split_documents
 
+    options.checked_device(device)
     settings = hf.TrainOptions(
         layers=layers,
         width=width,
@@ -51,6 +53,6 @@ def train(
         def progress(stage: str, done: int, total: int) -> None:
             job.at("training" if stage == "train" else "text", done / max(total, 1), console.words(stage))
 
-        folder = hf.train_suite(out, settings, corpus.train, corpus.held_out, progress)
+        folder = hf.train_suite(out, settings, corpus.train, corpus.held_out, progress, device=device)
     checkpoints = hf.find_series(folder)
     console.say(f"{len(checkpoints)} checkpoints in {folder}, trained on {corpus.description}")

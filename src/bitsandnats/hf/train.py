@@ -34,6 +34,8 @@ def train_suite(
     documents_train: Sequence[str],
     documents_held_out: Sequence[str],
     progress: Progress = silent,
+    *,
+    device: str | None = None,
 ) -> Path:
     """The folder of a training run: checkpoints `step0`, `step1`, … in transformers' form, tokens and `suite.json`.
 
@@ -47,6 +49,7 @@ def train_suite(
         documents_train: text to train tokenizer and model on.
         documents_held_out: text for the held-out loss.
         progress: told of the steps done.
+        device: where to train, e.g. `cuda`; None = the CPU. Other devices round otherwise, and end at other weights.
 
     Raises:
         StoreError: the folder holds something else, or a run of other options or text.
@@ -70,7 +73,7 @@ def train_suite(
         progress("tokenize", 1, 1)
         found = {"schema": 1, "kind": "suite", **asked, "complete": False, "seconds": 0.0, "checkpoints": []}
         suite.write_suite(folder, found)
-    _train(folder, options, found, progress)
+    _train(folder, options, found, torch.device(device or "cpu"), progress)
     return folder
 
 
@@ -87,20 +90,22 @@ class _Run:
     held_out: Int64[Tensor, "held_out context"]
 
 
-def _train(folder: Path, options: TrainOptions, description: dict[str, Any], progress: Progress) -> None:
+def _train(
+    folder: Path, options: TrainOptions, description: dict[str, Any], device: torch.device, progress: Progress
+) -> None:
     """Trains from the last saved state to the end; writes checkpoints, state and description as it goes."""
     began = time.monotonic()
     train, held_out = suite.suite_contexts(folder)
-    model = build_model(options)
+    model = build_model(options).to(device)
     run = _Run(
         folder=folder,
         options=options,
         model=model,
         optimizer=_build_optimizer(model, options),
         tokenizer=open_tokenizer(folder / _TOKENIZER_FILE, options.context),
-        train=train,
+        train=train.to(device),
         # Spread over all held-out documents, not the first few of them.
-        held_out=held_out[:: -(-len(held_out) // options.evaluation_items)],
+        held_out=held_out[:: -(-len(held_out) // options.evaluation_items)].to(device),
     )
     state = suite.read_state(folder)
     first, checkpoints, spent = 0, [], 0.0

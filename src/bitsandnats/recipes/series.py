@@ -99,7 +99,7 @@ def checkpoint_series(
         steps={c.label: c.step for c in checkpoints},
         sampling_text=found.sampling_words,
         evaluation_text=found.evaluation_words,
-        picklable=device in (None, "cpu"),
+        picklable=True,
         training_rate=hf.training_rate(checkpoints[-1].path),
     )
 

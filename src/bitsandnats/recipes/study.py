@@ -195,8 +195,9 @@ def _workers(asked: int | None, source: Series, works: Sequence[CheckpointWork])
         return 1
     if asked is not None:
         return min(asked, len(works))
-    dimension = _loadable(source, [work.label for work in reversed(works)]).dimension
-    return min(os.cpu_count() or 1, len(works)) if dimension <= _SMALL_MODEL else 1
+    largest = _loadable(source, [work.label for work in reversed(works)])
+    shared = largest.dimension <= _SMALL_MODEL and largest.device.type == "cpu"
+    return min(os.cpu_count() or 1, len(works)) if shared else 1
 
 
 def _probed(source: Series) -> list[Task]:

@@ -59,14 +59,14 @@ class PlanRow(NamedTuple):
         return {**plain, "gradient_seconds": self.gradient_seconds, **self.parts()}
 
 
-def measured_plan(plan: Plan) -> list[PlanRow]:
-    """Every suite with its size and its predicted cost."""
-    return [_row(plan, suite) for suite in plan.suites]
+def measured_plan(plan: Plan, device: str | None = None) -> list[PlanRow]:
+    """Every suite with its size and its predicted cost on the device; None = the CPU."""
+    return [_row(plan, suite, device) for suite in plan.suites]
 
 
-def _row(plan: Plan, suite: Suite) -> PlanRow:
+def _row(plan: Plan, suite: Suite, device: str | None) -> PlanRow:
     options, local, published, pruning = suite.options, plan.local, plan.published, plan.pruning
-    task = hf.untrained_task(options, items=local.batch_size)
+    task = hf.untrained_task(options, items=local.batch_size, device=device)
     gradient, forward = _gradient_seconds(task), _forward_seconds(task)
     checkpoints = len(plan.steps(suite))
     an_item = gradient / local.batch_size
@@ -106,5 +106,7 @@ def _fastest(work: Callable[[], Any]) -> float:
     for _ in range(3):
         began = time.perf_counter()
         work()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return min(times)

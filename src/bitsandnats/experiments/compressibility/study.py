@@ -34,6 +34,7 @@ def compressibility(
     *,
     costs: Sequence[PlanRow] = (),
     workers: int = 1,
+    device: str | None = None,
     command: str | None = None,
     progress: Progress = silent,
 ) -> Run:
@@ -49,6 +50,7 @@ def compressibility(
         costs: from `measured_plan`, to weigh the progress by; empty = every part weighs the same.
         workers: processes of one CPU thread each that share suites and checkpoints; 1 = this process, with its own
             threads. Scripts need the usual `if __name__ == "__main__":`.
+        device: where to train and measure, e.g. `cuda`, which the workers share; None = the CPU.
         command: what remakes the run, for the report.
         progress: told of the parts, in thousandths of the predicted work.
 
@@ -64,14 +66,14 @@ def compressibility(
     run = create_run(out, plan.run_settings(), provenance=made)
     began = time.perf_counter()
     tracker = Tracker(progress, plan, costs)
-    _train(run, plan, workers, tracker)
-    series = {suite.name: _series(run, plan, suite) for suite in plan.suites}
+    _train(run, plan, workers, device, tracker)
+    series = {suite.name: _series(run, plan, suite, device) for suite in plan.suites}
     studies: dict[str, Any] = {}
     failed: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
 
     def write() -> None:
-        spent = {"seconds": time.perf_counter() - began, "workers": workers}
+        spent = {"seconds": time.perf_counter() - began, "workers": workers, "device": device or "cpu"}
         spent["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         summary = study_summary(plan, studies, rows, failed, {**made, **spent})
         write_json(run.path / "summary.json", summary)
@@ -109,10 +111,10 @@ def study_folder(run: Path, name: str) -> Path:
     return run / "studies" / name
 
 
-def _train(run: Run, plan: Plan, workers: int, tracker: Tracker) -> None:
+def _train(run: Run, plan: Plan, workers: int, device: str | None, tracker: Tracker) -> None:
     """The suites that are not there yet, the largest first: by several processes it ends soonest so."""
     suites = [suite for suite in reversed(plan.suites) if suite.folder is None]
-    works = [TrainWork(suite_folder(run.path, suite), suite, plan.corpus_bytes) for suite in suites]
+    works = [TrainWork(suite_folder(run.path, suite), suite, plan.corpus_bytes, device) for suite in suites]
     names = [suite.name for suite in suites]
     if works:
         with closing(_stream(train, works, tracker.training(names), min(workers, len(works)))) as stream:
@@ -120,10 +122,13 @@ def _train(run: Run, plan: Plan, workers: int, tracker: Tracker) -> None:
                 pass
 
 
-def _series(run: Run, plan: Plan, suite: Suite) -> Series:
+def _series(run: Run, plan: Plan, suite: Suite, device: str | None) -> Series:
     steps = set(plan.steps(suite))
     return checkpoint_series(
-        suite_folder(run.path, suite), fold=True, keep=lambda found: [c for c in found if c.step in steps]
+        suite_folder(run.path, suite),
+        fold=True,
+        keep=lambda found: [c for c in found if c.step in steps],
+        device=device,
     )
 
 

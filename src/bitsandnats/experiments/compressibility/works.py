@@ -27,11 +27,13 @@ class TrainWork:
         folder: of the suite.
         suite: its name and options.
         corpus_bytes: text to gather.
+        device: where to train; None = the CPU.
     """
 
     folder: Path
     suite: Suite
     corpus_bytes: int
+    device: str | None = None
 
 
 def train(work: TrainWork, progress: Progress) -> None:
@@ -42,7 +44,7 @@ def train(work: TrainWork, progress: Progress) -> None:
         if stage == "train":
             progress("training", done, total)
 
-    hf.train_suite(work.folder, work.suite.options, corpus.train, corpus.held_out, told)
+    hf.train_suite(work.folder, work.suite.options, corpus.train, corpus.held_out, told, device=work.device)
 
 
 @dataclass(frozen=True)
