@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, at import: no test asks the hub; those of the hub have one of their own
+
 import numpy as np
 import pytest
 import torch

@@ -36,6 +36,7 @@ class Task:
         chance_loss: loss of guessing, in nats a unit; None where unknown.
         notes: what was done to the model before (for instance `folded` layer norms).
         structure: layers, heads and matrices by the names of parameters; None where the loss is a bare function.
+        source: what was loaded, for results: a model of the hub with its commit; None where it has no name of its own.
     """
 
     loss: LossFn
@@ -48,6 +49,7 @@ class Task:
     chance_loss: float | None = None
     notes: tuple[str, ...] = ()
     structure: Structure | None = None
+    source: str | None = None
 
     @classmethod
     def from_module(

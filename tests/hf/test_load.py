@@ -182,7 +182,7 @@ def test_names_in_the_local_cache(tmp_path, checkpoint, text_file, monkeypatch):
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     assert load_task("org/name", text=text_file).notes == ()
     assert "float16" in load_task("org/name@step6", text=text_file).notes[0]
-    with pytest.raises(ModelError, match="got neither"):
+    with pytest.raises(ModelError, match="of org/name it holds step6; connect once"):
         load_task("org/name@step7", text=text_file)
 
 

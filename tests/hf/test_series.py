@@ -17,7 +17,7 @@ def test_ordered_by_step(tmp_path):
     series = find_series(tmp_path)
     assert [c.step for c in series] == [2, 7, 16, 128, 1000, None]
     assert [c.label for c in series] == ["step2", "run_7", "checkpoint-16", "step128", "1000", "final"]
-    assert series[0].path == tmp_path / "step2"
+    assert series[0].reference == tmp_path / "step2"
 
 
 def test_one_checkpoint(tmp_path):

@@ -15,7 +15,8 @@ _DATA = "Model and data"
 _SAMPLING = "Sampling; what is left out is measured or a default"
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Hugging Face folder, or package.module:function that returns a Task.")
+    str,
+    typer.Argument(metavar="MODEL", help="Folder, org/name[@revision], or package.module:function."),
 ]
 Text = Annotated[
     list[Path] | None,

@@ -1,7 +1,7 @@
 """`bitsandnats study`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from bitsandnats.cli import console, options, tables
 EXAMPLES = (
     "bitsandnats study runs/suite --out runs/study",
     "bitsandnats study CHECKPOINTS --text corpus.txt --at-most 8 --out runs/study",
+    "bitsandnats study EleutherAI/pythia-70m --revisions step2000..step90000:8 --text corpus.txt --out runs/pythia",
     "bitsandnats study runs/suite --recipe 2510.12077 --out runs/published",
     "bitsandnats study runs/suite --schemes quantize,factorize,noise-relative --out runs/schemes",
 )
@@ -17,14 +18,21 @@ EXAMPLES = (
 
 def study(
     series: Annotated[
-        Path, typer.Argument(metavar="SERIES", help="Folder of Hugging Face checkpoints (step512, checkpoint-512 …).")
+        str, typer.Argument(metavar="SERIES", help="Folder of Hugging Face checkpoints (step512 …), or org/name.")
     ],
     out: Annotated[Path, typer.Option(metavar="PATH", help="Run folder; the same command continues it.")],
+    revisions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", help="Checkpoints: step1000..step90000, step*000, a,b; :8 after one leaves 8, log-spaced."
+        ),
+    ] = None,
     text: options.Text = None,
     context: options.Context = None,
+    unit: options.Unit = None,
     schemes: Annotated[str, typer.Option(metavar="NAMES", help="Compressors, separated by commas.")] = "quantize",
     tolerances: Annotated[
-        str, typer.Option(metavar="XS", help="Loss increases allowed, nats a token.")
+        str, typer.Option(metavar="XS", help="Loss increases allowed, nats a unit.")
     ] = "0.1,0.3,0.5,1.0",
     at_most: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Checkpoints to measure, log-spaced; by default all.")
@@ -47,6 +55,9 @@ def study(
     ] = None,
     fold: options.Fold = None,
     device: options.Device = None,
+    evict: Annotated[
+        bool, typer.Option("--evict", help="Delete what was fetched for this run, once it is measured.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Over a series of checkpoints: the LLC, the critical quantization, and how the two relate."""
@@ -55,6 +66,7 @@ def study(
     from bitsandnats.recipes.study import check_plan
     from bitsandnats.recipes.study import study as run_study
     from bitsandnats.report import write_report
+    from bitsandnats.store import check_run
 
     given = {
         "sampler": sampler,
@@ -69,10 +81,12 @@ def study(
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)
     keep = None if at_most is None else lambda found: hf.choose(found, at_most)
-    options.checked_device(device)
+    chosen: Any = {"device": options.checked_device(device), "unit": options.checked_unit(unit) or "token"}
+    check_run(out, None)
     with console.job({"study": 0.95, "report": 0.05}) as job:
         job.at("study", 0.0, "reading text")
-        source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, device=device)
+        chosen |= {"revisions": revisions, "out": out, "evict": evict}
+        source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, **chosen)
         run = run_study(
             source,
             schemes=plan[0],

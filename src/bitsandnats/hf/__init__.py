@@ -1,9 +1,13 @@
 """Hugging Face: loading, text, series and training. Nothing else imports transformers, and this only when called."""
 
+from bitsandnats.hf.fetch import Supply as Supply
+from bitsandnats.hf.fetch import ensure as ensure
+from bitsandnats.hf.hub import offline as offline
 from bitsandnats.hf.load import CausalLMLoss as CausalLMLoss
 from bitsandnats.hf.load import load_model as load_model
 from bitsandnats.hf.load import load_task as load_task
 from bitsandnats.hf.load import load_tokenizer as load_tokenizer
+from bitsandnats.hf.names import step_of as step_of
 from bitsandnats.hf.series import Checkpoint as Checkpoint
 from bitsandnats.hf.series import choose as choose
 from bitsandnats.hf.series import find_series as find_series

@@ -1,4 +1,4 @@
-"""Silence for transformers while it works, and its settings back afterwards."""
+"""What other libraries say: nothing while they work, and one line where they fail."""
 
 import warnings
 from collections.abc import Iterator
@@ -21,3 +21,9 @@ def quiet() -> Iterator[None]:
             logging.set_verbosity(level)
             if bars:
                 logging.enable_progress_bar()
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of another library says, short enough for one sentence."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

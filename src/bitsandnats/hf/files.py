@@ -5,23 +5,24 @@ import os
 from pathlib import Path
 
 from bitsandnats.errors import ModelError, message
-from bitsandnats.hf._quiet import quiet
+from bitsandnats.hf._quiet import first_line
+from bitsandnats.hf.fetch import ensure
 
 _SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def find_folder(reference: str | os.PathLike[str]) -> Path:
-    """The folder of a model: `reference` itself, or that of a name in the local cache.
+    """The folder of a model: `reference` itself, or that of a name on the hub, fetched where the cache lacks it.
 
     Args:
-        reference: a folder, or `org/name` or `org/name@revision` of a model fetched earlier. Nothing is fetched.
+        reference: a folder, or `org/name` or `org/name@revision`.
 
     Raises:
-        ModelError: no such folder or name, or a folder that is no model's.
+        ModelError: no such folder or name, one that may not be read, or a folder that is no model's.
     """
     folder = Path(reference)
     if not folder.exists():
-        return _cached_folder(str(reference))
+        return ensure(reference).folder
     if (folder / "config.json").is_file():
         return folder
     raise ModelError(
@@ -33,31 +34,12 @@ def find_folder(reference: str | os.PathLike[str]) -> Path:
     )
 
 
-def first_line(error: Exception) -> str:
-    """What an exception of another library says, short enough for one sentence."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
-
-
-def _cached_folder(reference: str) -> Path:
-    """The folder in Hugging Face's local cache that a name stands for."""
-    name, _, revision = reference.partition("@")
-    try:
-        with quiet():
-            from transformers.utils import cached_file
-
-            config = cached_file(name, "config.json", revision=revision or None, local_files_only=True)
-    except (OSError, ValueError):
-        config = None
-    if config is None:
-        raise ModelError(
-            message(
-                expected=f"a model's folder at {reference}, or a model of that name in the local cache",
-                got="neither",
-                do="check the spelling, or fetch the model first",
-            )
-        )
-    return Path(config).parent
+def origin(reference: str | os.PathLike[str]) -> str | None:
+    """A model of the hub with the commit that was loaded, for results; None for a folder."""
+    if Path(reference).exists():
+        return None
+    found = ensure(reference)
+    return f"{found.name} (commit {found.commit[:12]})"
 
 
 def stored_dtypes(folder: Path) -> frozenset[str]:

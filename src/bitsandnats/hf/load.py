@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bitsandnats._types import Batch, Unit
 from bitsandnats.errors import DataError, InputError, ModelError, message
-from bitsandnats.hf._quiet import quiet
-from bitsandnats.hf.files import find_folder, first_line, stored_dtypes
+from bitsandnats.hf._quiet import first_line, quiet
+from bitsandnats.hf.files import find_folder, origin, stored_dtypes
 from bitsandnats.hf.suite import read_suite, suite_contexts
 from bitsandnats.hf.text import read_documents, text_contexts
 from bitsandnats.structure import can_fold, fold_layer_norm
@@ -57,8 +57,8 @@ def load_task(
     """A causal language model and text as a Task, in float32 (float64 where the file is), in evaluation mode.
 
     Args:
-        reference: folder of the model, as `save_pretrained` writes it; or the name of one in the local cache of Hugging
-            Face, `org/name` or `org/name@revision`.
+        reference: folder of the model, as `save_pretrained` writes it; or its name on the Hugging Face hub, `org/name`
+            or `org/name@revision`: as it lies in the local cache, else fetched into it.
         text: file or folder of text, several of them, or contexts of tokens `[item, context]`; None for the training
             text of the suite that the checkpoint belongs to.
         context: tokens an item; by default the model's longest, at most 2048, or that of the given contexts.
@@ -83,13 +83,13 @@ def load_task(
     if device is not None:
         model = model.to(device)
     task = Task.from_module(model, CausalLMLoss(), contexts.long(), unit=unit)
-    return dataclasses.replace(task, notes=notes)
+    return dataclasses.replace(task, notes=notes, source=origin(reference))
 
 
 def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str, ...]]:
     """The causal language model in a folder, in evaluation mode, with notes on what was changed in loading.
 
-    Weights in half precision are upcast to float32; parameters keep their values. Nothing is fetched from a network.
+    Weights in half precision are upcast to float32; parameters keep their values.
 
     Raises:
         ModelError: no such model, no weights or not all of them, a damaged file, or no causal language model.

@@ -54,7 +54,7 @@ def series_text(
         DataError: no text is given and none belongs to the series, or it is too short.
     """
     if text is None:
-        folder = Path(checkpoints[-1].path).resolve().parent
+        folder = Path(checkpoints[-1].reference).resolve().parent
         if read_suite(folder) is None:
             raise DataError(
                 message(
@@ -73,7 +73,7 @@ def series_text(
                 )
             )
         return SeriesText(sampling, _spaced(held_out), "the suite's training text", "the suite's held-out text")
-    tokenizer = load_tokenizer(checkpoints[-1].path)
+    tokenizer = load_tokenizer(checkpoints[-1].reference)
     contexts = text_contexts(read_documents(list(text)), tokenizer, context or _SHORT_CONTEXT)
     sampling, held_out = split_contexts(contexts)
     names = ", ".join(Path(t).name for t in text)

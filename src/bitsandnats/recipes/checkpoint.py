@@ -61,10 +61,11 @@ def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointRe
     """
     run, label = Run(work.folder), work.label
     row: dict[str, Any] = {"label": label, "step": work.series.steps.get(label), "loss": None, "loss_se": None}
-    row |= {"llc": None, "critical": {}, "unmeasured": {}, "failed": None}
+    row |= {"source": None, "llc": None, "critical": {}, "unmeasured": {}, "failed": None}
     model = data = None
     try:
         task = work.series.load[label]()
+        row["source"] = task.source
         held_out = work.series.held_out(task)
         model = summary.model_facts(task)
         data = summary.data_facts(task, held_out, work.series.sampling_text, work.series.evaluation_text)

@@ -9,13 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from bitsandnats import hf
-from bitsandnats._types import Data
+from bitsandnats._types import Data, Unit
 from bitsandnats.data import as_data, subset
 from bitsandnats.errors import InputError, message
-from bitsandnats.recipes.summary import trailing_number
 from bitsandnats.task import Task
 
 _EVALUATION_ITEMS = 256
+_LEDGER = ".fetched"  # hidden: a run folder may have it before anything is measured
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Series:
         evaluation_text: what is evaluated on, in words.
         picklable: whether the checkpoints can be loaded in other processes.
         training_rate: peak learning rate of the training, where it is known: schemes that train on take a part of it.
+        origin: where the checkpoints come from, in words; None where that is of no use.
+        supply: fetches checkpoints of the hub ahead, and gives them up; None where they are at hand.
     """
 
     load: Mapping[str, Callable[[], Task]]
@@ -39,6 +41,8 @@ class Series:
     evaluation_text: str = "the task's own data"
     picklable: bool = False
     training_rate: float | None = None
+    origin: str | None = None
+    supply: hf.Supply | None = None
 
     def held_out(self, task: Task) -> Task:
         """A checkpoint's task on the evaluation data."""
@@ -51,57 +55,87 @@ class Series:
         """The series reduced to one checkpoint, to be sent to another process."""
         words = self.sampling_text, self.evaluation_text
         load, steps = {label: self.load[label]}, {label: self.steps.get(label)}
-        return Series(load, self.evaluation, steps, *words, self.picklable, self.training_rate)
+        return Series(load, self.evaluation, steps, *words, self.picklable, self.training_rate, self.origin)
 
 
 @dataclass(frozen=True)
 class _Loader:
     """Loads one Hugging Face checkpoint; a plain value, so that other processes can."""
 
-    path: Path
+    reference: str | Path
     contexts: Tensor
     fold: bool | None
     device: str | None
+    unit: Unit
+    ledger: Path | None
 
     def __call__(self) -> Task:
-        return hf.load_task(self.path, text=self.contexts, fold=self.fold, device=self.device)
+        if isinstance(self.reference, str):
+            hf.ensure(self.reference, self.ledger)
+        return hf.load_task(self.reference, text=self.contexts, fold=self.fold, device=self.device, unit=self.unit)
 
 
 def checkpoint_series(
-    path: str | Path,
+    reference: str | Path,
     *,
+    revisions: str | None = None,
     text: Sequence[str | Path] | None = None,
     context: int | None = None,
     fold: bool | None = None,
     keep: Callable[[list[hf.Checkpoint]], list[hf.Checkpoint]] | None = None,
     device: str | None = None,
+    unit: Unit = "token",
+    out: str | Path | None = None,
+    evict: bool = False,
 ) -> Series:
-    """The checkpoints in a folder, with text to sample on and text held out, as a series to study.
+    """The checkpoints in a folder or of a model on the hub, with text to sample on and text held out, as a series.
 
     Args:
-        path: folder of Hugging Face checkpoints, or of one.
+        reference: folder of Hugging Face checkpoints, or of one; or `org/name`, with the revisions to study.
+        revisions: which checkpoints, as `hf.revisions.select` reads it: `step1000..step90000:8`, `step*000`, `a,b`.
         text: files or folders; None for a suite trained by `bitsandnats train`.
         context: tokens a context.
         fold: fold layer norms; None = where the architecture is known, said in the notes where not.
         keep: which of the checkpoints found to study; None = all.
         device: where to measure, e.g. `cuda`; None = the CPU.
+        unit: `token`, or `sequence` for the sum over a context's tokens.
+        out: the run folder, which remembers what was fetched for it.
+        evict: delete what was fetched for this run from the local cache once it is measured; needs `out`.
 
     Raises:
         DataError: no checkpoints or no text.
+        ModelError: there is no such model on the hub, or it may not be read.
+        InputError: `revisions` cannot be read, or `evict` stands without `out`.
     """
-    checkpoints = hf.find_series(path)
+    if evict and out is None:
+        raise InputError(message(expected="a run folder beside evict", got="none", do="give out"))
+    ledger = None if out is None else Path(out) / _LEDGER
+    checkpoints = hf.find_series(reference, revisions)
     if keep is not None:
         checkpoints = keep(checkpoints)
+    fetched = {c.label: c.reference for c in checkpoints if isinstance(c.reference, str)}
+    if fetched:
+        hf.ensure(list(fetched.values())[-1], ledger)  # its tokenizer is the series'
     found = hf.series_text(checkpoints, text, context)
     return Series(
-        load={c.label: _Loader(c.path, found.sampling, fold, device) for c in checkpoints},
+        load={c.label: _Loader(c.reference, found.sampling, fold, device, unit, ledger) for c in checkpoints},
         evaluation=as_data(found.evaluation),
         steps={c.label: c.step for c in checkpoints},
         sampling_text=found.sampling_words,
         evaluation_text=found.evaluation_words,
         picklable=True,
-        training_rate=hf.training_rate(checkpoints[-1].path),
+        training_rate=hf.training_rate(checkpoints[-1].reference),
+        origin=_origin(reference, revisions, len(checkpoints)) if fetched else None,
+        supply=hf.Supply(fetched, ledger, evict) if fetched else None,
     )
+
+
+def _origin(reference: str | Path, revisions: str | None, count: int) -> str:
+    """The series in words."""
+    if revisions is None:
+        return f"{reference}"
+    among = " of those in the local cache" if hf.offline() else ""
+    return f"{reference}, revisions {revisions} ({count} checkpoint{'' if count == 1 else 's'}{among})"
 
 
 def task_series(tasks: Mapping[str, Task], evaluation: Any) -> Series:
@@ -115,6 +149,6 @@ def task_series(tasks: Mapping[str, Task], evaluation: Any) -> Series:
     return Series(
         load={label: (lambda task=task: task) for label, task in tasks.items()},
         evaluation=None if evaluation is None else as_data(evaluation),
-        steps={label: trailing_number(label) for label in tasks},
+        steps={label: hf.step_of(label) for label in tasks},
         evaluation_text="the task's own data" if evaluation is None else "the data given as evaluation",
     )

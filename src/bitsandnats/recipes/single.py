@@ -9,6 +9,7 @@ import xarray as xr
 
 from bitsandnats.critical import CriticalPoint
 from bitsandnats.estimators.llc import LLC, as_record
+from bitsandnats.hf import step_of
 from bitsandnats.recipes import summary
 from bitsandnats.settings import Settings
 from bitsandnats.store import Run, content_key, create_run, write_json
@@ -43,7 +44,12 @@ def store_llc(
 def llc_summary(task: Task, estimate: LLC, settings: Settings, *, label: str, command: str | None) -> dict[str, Any]:
     """One estimate as the report and the command line show it."""
     record = _head("llc", task, label, command, settings.seed)
-    row = {"label": label, "step": summary.trailing_number(label), "loss": float(estimate.tree.attrs["center_loss"])}
+    row = {
+        "label": label,
+        "step": _step(task, label),
+        "source": task.source,
+        "loss": float(estimate.tree.attrs["center_loss"]),
+    }
     row |= {"loss_se": None, "llc": as_record(estimate), "critical": {}, "failed": None}
     verdict = {"status": estimate.verdict.status, "text": f"{estimate}"}
     return {
@@ -79,8 +85,8 @@ def compress_summary(
 ) -> dict[str, Any]:
     """Critical points of one model as the report and the command line show them."""
     record = _head("compress", task, label, command, seed)
-    row = {"label": label, "step": summary.trailing_number(label), "loss": None, "loss_se": None, "llc": None}
-    row |= {"critical": {points[0].scheme: [p.as_record() for p in points]}, "failed": None}
+    row = {"label": label, "step": _step(task, label), "source": task.source, "loss": None, "loss_se": None}
+    row |= {"llc": None, "critical": {points[0].scheme: [p.as_record() for p in points]}, "failed": None}
     unmet = [p for p in points if p.level is None or not p.monotone]
     status = "usable with caution" if unmet else "usable"
     said = "; ".join(f"at tolerance {p.tolerance:g}: {p}" for p in points)
@@ -93,6 +99,11 @@ def compress_summary(
         "tolerances": [p.tolerance for p in points],
         "checkpoints": [row],
     }
+
+
+def _step(task: Task, label: str) -> int | None:
+    """The step that the label says; of a model on the hub only its revision does."""
+    return step_of(label if task.source is None else label.partition("@")[2])
 
 
 def _head(kind: str, task: Task, label: str, command: str | None, seed: int) -> dict[str, Any]:

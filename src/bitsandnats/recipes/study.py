@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 
 from bitsandnats import compressors
-from bitsandnats._types import Progress, silent
+from bitsandnats._types import Progress, Unit, silent
 from bitsandnats.calibration import calibrate
 from bitsandnats.critical import check_tolerances
 from bitsandnats.errors import BitsAndNatsError, InputError, message
@@ -38,8 +38,11 @@ def study(
     out: str | Path,
     evaluation: Any = None,
     text: Sequence[str | Path] | None = None,
+    revisions: str | None = None,
     context: int | None = None,
+    unit: Unit = "token",
     fold: bool | None = None,
+    evict: bool = False,
     recipe: str = "local",
     seed: int | None = None,
     workers: int | None = 1,
@@ -54,18 +57,22 @@ def study(
     checkpoint that cannot be measured is marked, and the rest goes on.
 
     Args:
-        series: a folder of Hugging Face checkpoints, or a mapping label -> Task in training order (a label that ends
-            in a number gives the step).
+        series: a folder of Hugging Face checkpoints, `org/name` on the hub, or a mapping label -> Task in training
+            order (a label that ends in a number gives the step).
         schemes: compressors, as in `bitsandnats ls compressors`.
         tolerances: loss increases allowed, nats a unit; the one nearest to 0.5 is the main one.
         settings: all sampler settings, or a dict of those that are not to be chosen; None = by `calibrate`'s rule.
         out: the run folder.
         evaluation: held-out data for losses and critical points; None = a tenth of `text`, or for a mapping the
             tasks' own data.
-        text: files or folders of text, for a folder of checkpoints.
-        context: tokens a context, for a folder of checkpoints.
+        text: files or folders of text, for checkpoints that are loaded.
+        revisions: which checkpoints, such as `step1000..step90000:8`, `step*000`, `step0,step512`; None = all of a
+            folder.
+        context: tokens a context, for checkpoints that are loaded.
+        unit: of checkpoints that are loaded: `token`, or `sequence` for the sum over a context's tokens.
         fold: fold layer norms into the next linear map (function-preserving) before measuring; None = where the
             architecture is known.
+        evict: delete from the local cache what this run fetched from the hub, once it is measured.
         recipe: `local`, or `2510.12077` for the published sampler settings.
         seed: of every random choice; None = that of `settings`, else 0.
         workers: processes that share the checkpoints of a folder, one CPU thread each; None = one a core for small
@@ -86,7 +93,11 @@ def study(
     seed = int(given.get("seed") or 0) if seed is None else seed
     check_plan(schemes, tolerances, given)
     fixed = published_settings(recipe, seed)
-    source = _series(series, evaluation, text, context, fold)
+    if isinstance(series, str | Path):
+        options: dict[str, Any] = {"revisions": revisions, "context": context, "unit": unit, "fold": fold}
+        source = checkpoint_series(series, text=text, **options, out=out, evict=evict)
+    else:
+        source = series if isinstance(series, Series) else task_series(series, evaluation)
     probed = _probed(source) if fixed is None else []
     asked = {
         "recipe": recipe,
@@ -105,6 +116,7 @@ def study(
     else:
         resolved = _calibrated(run, list(source.load), probed, {**given, "seed": seed}, progress)
     head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
+    head |= {} if source.origin is None else {"origin": source.origin}
     head |= {"tolerances": asked["tolerances"], "schemes": asked["schemes"]}
     labels = list(source.load)
     works = [
@@ -115,6 +127,8 @@ def study(
     workers = _workers(workers, source, works)
     here = workers == 1
     results: dict[int, CheckpointResult] = {}
+    waiting = iter(labels[workers:])  # the first ones are loaded at once
+    _fetch_ahead(source, waiting)
     stream = (
         run_here(measure_checkpoint, works, tracker)
         if here
@@ -124,6 +138,7 @@ def study(
         for index, result in stream:
             results[index] = result
             tracker.finished(index)
+            _fetch_ahead(source, waiting, labels[index])
             measured = {**provenance, "seconds": time.perf_counter() - began, "workers": workers}
             measured["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
             rows = [results[i].row for i in sorted(results)]
@@ -175,18 +190,12 @@ class _Tracker:
         self._progress("checkpoints", round(1000 * sum(self._done)), 1000 * len(self._done))
 
 
-def _series(
-    series: str | Path | Mapping[str, Task] | Series,
-    evaluation: Any,
-    text: Sequence[str | Path] | None,
-    context: int | None,
-    fold: bool | None,
-) -> Series:
-    if isinstance(series, Series):
-        return series
-    if isinstance(series, str | Path):
-        return checkpoint_series(series, text=text, context=context, fold=fold)
-    return task_series(series, evaluation)
+def _fetch_ahead(source: Series, waiting: Iterator[str], measured: str | None = None) -> None:
+    """Fetches the next checkpoint beside the work at hand, and gives up one that is measured."""
+    if source.supply is not None:
+        if measured is not None:
+            source.supply.finished(measured)
+        source.supply.ahead(next(waiting, ""))
 
 
 def _workers(asked: int | None, source: Series, works: Sequence[CheckpointWork]) -> int:

@@ -3,7 +3,6 @@
 import math
 import os
 import platform
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -107,12 +106,6 @@ def study_summary(
         "fewest_bits": bits,
         "tolerance_ranks": ranks,
     }
-
-
-def trailing_number(label: str) -> int | None:
-    """The number at the end of a label: `step512` -> 512."""
-    found = re.search(r"(\d+)$", label)
-    return int(found.group(1)) if found else None
 
 
 def _fits(rows: Sequence[dict[str, Any]], scheme: str, tolerance: float) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def checkpoint_rows(summary: dict[str, Any]) -> list[Row]:
         loss_low, loss_high = _ends(checkpoint.get("loss"), checkpoint.get("loss_se"))
         rows.append(
             {
-                **{key: checkpoint.get(key) for key in ("label", "step", "loss", "loss_se", "failed")},
+                **{key: checkpoint.get(key) for key in ("label", "step", "source", "loss", "loss_se", "failed")},
                 **{key: llc.get(key) for key in _LLC_KEYS},
                 "order": order,
                 "short": short,
