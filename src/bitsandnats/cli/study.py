@@ -66,7 +66,6 @@ def study(
     from bitsandnats.recipes.study import check_plan
     from bitsandnats.recipes.study import study as run_study
     from bitsandnats.report import write_report
-    from bitsandnats.store import check_run
 
     given = {
         "sampler": sampler,
@@ -82,7 +81,6 @@ def study(
     check_plan(*plan, given)
     keep = None if at_most is None else lambda found: hf.choose(found, at_most)
     chosen: Any = {"device": options.checked_device(device), "unit": options.checked_unit(unit) or "token"}
-    check_run(out, None)
     with console.job({"study": 0.95, "report": 0.05}) as job:
         job.at("study", 0.0, "reading text")
         chosen |= {"revisions": revisions, "out": out, "evict": evict}
