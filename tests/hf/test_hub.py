@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 from itertools import pairwise
 
 import pytest
@@ -30,6 +31,11 @@ def pythia(fake_hub, suite_folder):
     fake_hub.models["lab/tiny-70m"] = {"main": suite_folder / "step6", **steps}
     fake_hub.models["lab/tiny-160m"] = {"main": suite_folder / "step6"}
     return fake_hub
+
+
+def wait(thread: threading.Thread | None):
+    assert thread is not None
+    thread.join()
 
 
 def files(folder):
@@ -87,7 +93,7 @@ def test_what_a_specification_selects(spec, steps):
 
 
 def test_log_spacing_is_even_in_the_logarithm():
-    chosen = [step_of(n) for n in select("step1000..step20000:6", THERE, "here")]
+    chosen = [step_of(n) or 0 for n in select("step1000..step20000:6", THERE, "here")]
     assert len(chosen) == 6
     assert (chosen[0], chosen[-1]) == (1000, 20000)
     ratios = [b / a for a, b in pairwise(chosen)]
@@ -125,8 +131,8 @@ def test_what_is_cached_is_used_without_a_network(put, suite_folder):
     assert task.source == f"lab/tiny@step4 (commit {snapshot.name[:12]})"
     assert local.source is None
     assert load_tokenizer("lab/tiny").vocab_size == 270
-    final = load_model("lab/tiny")[0]
-    assert torch.equal(final.lm_head.weight, load_model(suite_folder / "step6")[0].lm_head.weight)
+    final, same = (load_model(m)[0].state_dict() for m in ("lab/tiny", suite_folder / "step6"))
+    assert all(torch.equal(w, same[name]) for name, w in final.items())
 
 
 def test_a_series_in_the_cache_alone(put, suite_folder):
@@ -258,8 +264,7 @@ def test_only_what_was_fetched_for_the_run_is_deleted(pythia, hub_cache, tmp_pat
     references = {f"step{s}": f"lab/tiny-70m@step{s}" for s in (0, 2, 4)}
     supply = Supply(references, ledger, evict=True)
     for label in references:
-        thread = supply.ahead(label)
-        thread.join()
+        wait(supply.ahead(label))
         load_model(references[label])
     assert len(files(home)) > len(mine)
     for label in references:
@@ -282,7 +287,7 @@ def test_a_blob_that_another_revision_uses_stays(pythia, hub_cache, tmp_path, su
 
 def test_without_evicting_all_is_kept(pythia, hub_cache, tmp_path):
     supply = Supply({"step2": "lab/tiny-70m@step2"}, tmp_path / "ledger", evict=False)
-    supply.ahead("step2").join()
+    wait(supply.ahead("step2"))
     before = files(hub_cache)
     supply.finished("step2")
     assert files(hub_cache) == before
@@ -291,7 +296,7 @@ def test_without_evicting_all_is_kept(pythia, hub_cache, tmp_path):
 
 def test_a_fetch_that_fails_ahead_is_said_when_its_turn_comes(pythia, tmp_path):
     supply = Supply({"step5": "lab/tiny-70m@step5"}, tmp_path / "ledger", evict=True)
-    supply.ahead("step5").join()
+    wait(supply.ahead("step5"))
     with pytest.raises(ModelError, match="no revision step5"):
         ensure("lab/tiny-70m@step5")
 

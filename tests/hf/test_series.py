@@ -39,7 +39,7 @@ def test_choose_is_log_spaced_with_both_ends(tmp_path):
     steps = [0, 1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768]
     series = [Checkpoint(f"step{s}", s, tmp_path) for s in steps]
     for count in range(2, len(steps) + 3):
-        chosen = [c.step for c in choose(series, count)]
+        chosen = [c.step or 0 for c in choose(series, count)]
         assert len(chosen) == min(count, len(steps))
         assert chosen == sorted(set(chosen))
         assert (chosen[0], chosen[-1]) == (0, 768)
