@@ -56,6 +56,14 @@ class FunctionalLoss:
         return self.loss(Model(self.module, self.places, {**self.constants, **params}), batch)
 
 
+def for_another_thread(loss: Any) -> Any:
+    """The same loss with a module of its own, since tensors are put in and out of it during a call; tensors shared."""
+    if not isinstance(loss, FunctionalLoss):
+        return loss
+    module = private_copy(loss.module)
+    return FunctionalLoss(module, places_of(module), loss.constants, loss.loss)
+
+
 def private_copy(module: nn.Module) -> nn.Module:
     """The module's structure and mode, copied; its tensors, shared."""
     shared = {id(t): t for t in (*module.parameters(), *module.buffers())}

@@ -13,6 +13,10 @@ class ModelError(BitsAndNatsError):
     """The model cannot be measured as it is: its weights, mode or loss."""
 
 
+class GridError(ModelError):
+    """Weights that no whole numbers of steps stand for: the spacing is too fine for them, or they are not finite."""
+
+
 class DataError(BitsAndNatsError):
     """The data are missing, too short or of the wrong form."""
 

@@ -14,12 +14,14 @@ from bitsandnats.coarse_grain import coarse_grain, ranks, read_checkpoint
 from bitsandnats.coarse_grain.boundary import boundary
 from bitsandnats.coarse_grain.compensation import compensate
 from bitsandnats.coarse_grain.grain import spectral_rank
+from bitsandnats.coarse_grain.grid_search import GlobalGrid
+from bitsandnats.coarse_grain.model_search import Told, ask_and_tell
 from bitsandnats.coarse_grain.published import published_size
-from bitsandnats.coarse_grain.rounding import cheapest
+from bitsandnats.coarse_grain.rounding import Part, cheapest
 from bitsandnats.coarse_grain.sensitivity import smoothed, squared_gradients
-from bitsandnats.coarse_grain.trials import Trials
+from bitsandnats.coarse_grain.trials import Attempt, Trial, Trials
 from bitsandnats.compressors import coding
-from bitsandnats.errors import DataError, InputError, ModelError
+from bitsandnats.errors import DataError, GridError, InputError, ModelError
 from bitsandnats.recipes.complexity import check_options
 
 
@@ -93,26 +95,29 @@ def test_tensors_without_factors():
     assert ranks(coarse_grain(checkpoint, 0.1, 0.3)) == {}
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 8])
 @pytest.mark.parametrize("start", [1e-3, 0.2, 0.9, 50.0])
-def test_boundary(start):
-    """ΔL = x²: within 0.04 up to x = 0.2; few evaluations from wherever it starts."""
+def test_boundary(start, at_once):
+    """ΔL = x²: within 0.04 up to x = 0.2; few evaluations from wherever it starts, fewer rounds of several at once."""
     asked = []
 
-    def excess(x):
-        asked.append(x)
-        return x * x
+    def excess(points):
+        assert 0 < len(points) <= at_once
+        asked.append(len(points))
+        return [x * x for x in points]
 
-    found = boundary(excess, 0.04, start, low=1e-4, high=1e2, ratio=1.01)
+    found = boundary(excess, 0.04, start, low=1e-4, high=1e2, ratio=1.01, at_once=at_once)
     assert 0.2 / 1.01 <= found <= 0.2
-    assert len(asked) <= 20
-    assert boundary(lambda x: 1.0, 0.5, start, low=1e-4, high=1e2) is None
-    assert boundary(lambda x: 0.0, 0.5, start, low=1e-4, high=1e2) == 1e2
+    assert len(asked) <= {1: 20, 2: 13, 3: 11, 8: 7}[at_once]
+    limits = {"low": 1e-4, "high": 1e2, "at_once": at_once}
+    assert boundary(lambda points: [1.0 for _ in points], 0.5, start, **limits) is None
+    assert boundary(lambda points: [0.0 for _ in points], 0.5, start, **limits) == 1e2
 
 
 def test_cheapest_rounding_beats_all_its_choices():
     """No single weight can be moved to one of its other two values and make loss plus bits smaller."""
     w, h, spacing, price = random(400), random(400, seed=1).square() + 0.1, 0.4, 0.05
-    plain, grid = cheapest(w, h, spacing, 0.0), cheapest(w, h, spacing, price)
+    (plain,), (grid,) = (cheapest([Part(w, h, spacing)], p) for p in (0.0, price))
     assert torch.equal(torch.from_numpy(plain.symbols).double() * spacing, (w / spacing).round() * spacing)
 
     def entropy(symbols):
@@ -148,15 +153,16 @@ def test_compensation_lowers_the_loss_and_stays_on_the_grid(digit_task):
     """At a spacing that costs half a nat, thirty steps take most of it away; every weight is still a multiple of Δ."""
     checkpoint = read_checkpoint(digit_task)
     trials = Trials(checkpoint, lambda *_: None)
+    evaluator = trials.evaluators[0]
     spacing = bn.complexity(digit_task, tolerance=0.5, method="quantization").settings["spacing"]
     network = coarse_grain(checkpoint, spacing)
     flat = {name: torch.ones_like(w) for name, w in checkpoint.weights.items()}
-    after = compensate(checkpoint, network, flat, 0.0, 30)
+    after = compensate(evaluator, checkpoint, network, flat, price=0.0, steps=30)
     assert trials.evaluate(after.params())[0] < 0.5 * trials.evaluate(network.params())[0]
     assert all(g.spacing == spacing for piece in after.pieces.values() for g in piece.grids)
     product = coarse_grain(checkpoint, spacing / 4, 0.6)
     assert ranks(product)
-    better = compensate(checkpoint, product, flat, 0.0, 30)
+    better = compensate(evaluator, checkpoint, product, flat, price=0.0, steps=30)
     assert ranks(better) == ranks(product)
     assert trials.evaluate(better.params())[0] < 0.5 * trials.evaluate(product.params())[0]
 
@@ -219,6 +225,97 @@ def test_a_gaussian_process_searches_too(digit_task):
     assert abs(found.excess_loss) < 0.5
     assert len(found.trials) == 30
     assert found.bytes < 1.5 * grid.bytes
+
+
+def test_what_no_whole_numbers_stand_for_is_infeasible(digit_task):
+    """Factors whose product float64 would round, and weights of too many steps, are trials that failed, not errors."""
+    checkpoint = read_checkpoint(digit_task)
+    trials = Trials(checkpoint, lambda *_: None)
+    fine = 1e-8  # products of about (1/Δ)² ≈ 10¹⁶ steps
+    with pytest.raises(GridError, match="wider spacing"):
+        coarse_grain(checkpoint, fine, 0.5).params()
+    attempts = [
+        Attempt("grid", {"spacing": spacing}, lambda _, s=spacing: coarse_grain(checkpoint, s, 0.5), lambda _: 7.0)
+        for spacing in (fine, 1e-12, 0.01)
+    ]
+    (product, nothing), (weight, none), (fair, network) = trials.add(attempts)
+    assert nothing is none is None
+    assert network is not None
+    for failed in (product, weight):
+        assert (failed.size, failed.excess) == (math.inf, math.inf)
+        assert not failed.within(1e9)
+    assert fair.size == 7.0
+    assert trials.best(1e9) == fair
+
+
+@pytest.mark.parametrize("method", ["searched", "published"])
+def test_a_search_goes_on_after_infeasible_trials(monkeypatch, method):
+    """Weights so large that fine spacings cannot be counted: Δ of 10⁻³ is one of the published probes."""
+    pytest.importorskip("optuna")
+    monkeypatch.setattr("bitsandnats.coarse_grain.published._STEPS", 2)
+    monkeypatch.setattr("bitsandnats.coarse_grain.search._MODEL_TRIALS", 12)
+    scale = 1e7
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 8, bias=False, dtype=torch.float64)
+            with torch.no_grad():
+                self.linear.weight.copy_(random(8, 8) * scale)
+
+        def forward(self, x):
+            return self.linear(x) / scale
+
+    task = bn.Task.from_module(Scaled().eval(), bn.losses.cross_entropy(), (random(32, 8), torch.arange(32) % 8))
+    search = {"method": method} if method == "published" else {"search": "model", "refinements": ()}
+    try:
+        found = bn.complexity(task, tolerance=0.1, **search)
+    except InputError as error:  # the published range of spacings ends at 1, far below such weights
+        assert "closest of 14" in str(error)  # noqa: PT017
+        assert method == "published"
+        return
+    assert abs(found.excess_loss) < 0.1
+
+
+def test_workers(digit_task):
+    """Two threads: the same answer each time, as good as alone, and losses at once do not disturb one another."""
+    checkpoint = read_checkpoint(digit_task)
+    alone, both = Trials(checkpoint, lambda *_: None), Trials(checkpoint, lambda *_: None, workers=2)
+    points = [(spacing, 0.9) for spacing in np.linspace(0.02, 0.4, 24)]
+    assert GlobalGrid(both).at(points) == GlobalGrid(alone).at(points)
+    options = {"tolerance": 0.5, "search": "grid", "refinements": ("spacings", "rounding")}
+    one, two, again = (bn.complexity(digit_task, workers=n, **options) for n in (1, 2, 2))
+    assert (two.bytes, two.trials) == (again.bytes, again.trials)
+    assert two.bytes < 1.25 * one.bytes
+    with pytest.raises(InputError, match="one worker or more"):
+        bn.complexity(digit_task, tolerance=0.5, workers=0)
+
+
+def test_asking_for_several_at_once():
+    """Minimum of ln²Δ + τ² where Δτ ≥ 10⁻³: pairs are asked together, and the same seed asks for the same pairs."""
+    pytest.importorskip("optuna")
+
+    def run():
+        asked = []
+
+        def evaluate(points):
+            asked.append(tuple(points))
+            sizes = [math.log(spacing / 0.1) ** 2 + threshold**2 for spacing, threshold in points]
+            return [
+                Trial("model", {"spacing": s, "threshold": t}, size, s * t, 0.0)
+                for (s, t), size in zip(points, sizes, strict=True)
+            ]
+
+        def told(trial):
+            return Told(trial.size, math.log(1e-3 / max(trial.excess, 1e-12)))
+
+        ask_and_tell(evaluate, told, (1e-3, 1.0), trials=15, seed=3, at_once=2)
+        return asked
+
+    asked = run()
+    assert [len(points) for points in asked] == [2] * 7 + [1]
+    assert asked == run()
+    assert min(math.log(s / 0.1) ** 2 + t**2 for pair in asked for s, t in pair if s * t >= 1e-3) < 0.2
 
 
 def test_bad_input(digit_task, monkeypatch):

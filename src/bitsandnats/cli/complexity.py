@@ -44,6 +44,7 @@ def complexity(
         ),
     ] = None,
     seed: options.Seed = 0,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Threads that try networks at the same time.")] = 1,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
@@ -67,7 +68,14 @@ def complexity(
             job.at("search", done / max(total, 1), console.words(stage))
 
         found = complexities(
-            task, tolerances=tolerances, **chosen, refinements=tuned, test=held, seed=seed, progress=progress
+            task,
+            tolerances=tolerances,
+            **chosen,
+            refinements=tuned,
+            test=held,
+            seed=seed,
+            workers=workers,
+            progress=progress,
         )
     label = options.label(model)
     if json:

@@ -1,18 +1,24 @@
 """Rounding that makes up for rounding: a few gradient steps by which some weights correct the errors of others."""
 
+import numpy as np
 import torch
+from jaxtyping import Float32
+from numpy import ndarray
 from torch import Tensor
 
 from bitsandnats._types import Params
+from bitsandnats.coarse_grain.evaluator import Evaluator
 from bitsandnats.coarse_grain.matrices import Checkpoint
-from bitsandnats.coarse_grain.rounding import cheapest
+from bitsandnats.coarse_grain.rounding import Part, cheapest
 from bitsandnats.compressors.coding import Grid, Network, Piece
 
 _STEP = 0.05  # of a spacing, at most about, a step
 _MEMORY = 0.8, 0.95  # of gradients and of their squares
 
 
-def compensate(checkpoint: Checkpoint, network: Network, sensitivity: Params, price: float, steps: int) -> Network:
+def compensate(
+    evaluator: Evaluator, checkpoint: Checkpoint, network: Network, sensitivity: Params, *, price: float, steps: int
+) -> Network:
     r"""The network after some steps down its own loss, each weight still a multiple of its tensor's Δ.
 
     Unrounded values are kept beside the rounded ones. In each step the gradient of the loss is taken at the rounded
@@ -21,69 +27,79 @@ def compensate(checkpoint: Checkpoint, network: Network, sensitivity: Params, pr
     and spacings stay. Checked in `tests/truth/test_coarse_grain.py`.
 
     Args:
-        checkpoint: the network before, and its data.
+        evaluator: takes the gradients.
+        checkpoint: the network before.
         network: the coarse one.
         sensitivity: h, by weight.
         price: λ of the rounding, nats a bit; 0 for the nearest multiple.
         steps: how many; each costs a gradient over all data.
+
+    Raises:
+        GridError: a gradient that is not finite, or factors too large for an exact product.
     """
-    values = {name: _start(checkpoint, name, piece) for name, piece in network.pieces.items()}
-    first = {name: [torch.zeros_like(v) for v in parts] for name, parts in values.items()}
-    second = {name: [torch.zeros_like(v) for v in parts] for name, parts in values.items()}
     pieces = dict(network.pieces)
-    a, b = _MEMORY
+    grids = [grid for piece in pieces.values() for grid in piece.grids]
+    parts = [part for name, piece in pieces.items() for part in _parts(checkpoint, name, piece, sensitivity[name])]
+    ends = np.cumsum([grid.symbols.size for grid in grids])
+    values = np.concatenate([part.values.numpy().ravel() for part in parts])  # unrounded, moved in place
+    shaped = [
+        torch.from_numpy(v).reshape(p.values.shape) for v, p in zip(np.split(values, ends[:-1]), parts, strict=True)
+    ]
+    parts = [part._replace(values=v) for part, v in zip(parts, shaped, strict=True)]
+    spacings = np.repeat(np.array([g.spacing for g in grids], np.float32), [g.symbols.size for g in grids])
+    adam = _Adam(ends)
     for step in range(1, steps + 1):
-        gradients = _gradients(checkpoint, {name: piece.tensor() for name, piece in pieces.items()})
-        for name, piece in pieces.items():
-            h, grids = sensitivity[name], []
-            for i, (grid, g) in enumerate(zip(piece.grids, _by_factor(piece, gradients[name]), strict=True)):
-                first[name][i].mul_(a).add_(g, alpha=1 - a)
-                second[name][i].mul_(b).addcmul_(g, g, value=1 - b)
-                root = (second[name][i] / (1 - b**step)).sqrt_()
-                typical = root.square().mean().sqrt().clamp_min(1e-300)
-                move = first[name][i] / (1 - a**step) / (root + typical)
-                values[name][i].sub_(move, alpha=_STEP * (1 - (step - 1) / steps) * grid.spacing)
-                grids.append(cheapest(values[name][i], _h_of(piece, i, h), grid.spacing, price))
-            pieces[name] = Piece(piece.dtype, tuple(grids))
+        gradients = evaluator.gradient({name: piece.tensor() for name, piece in pieces.items()})
+        flat = [g.numpy().ravel() for name, piece in pieces.items() for g in _by_factor(piece, gradients[name])]
+        move = adam.step(np.concatenate(flat).astype(np.float32), step)
+        move *= spacings
+        move *= _STEP * (1 - (step - 1) / steps)
+        values -= move
+        grids = cheapest(parts, price, grids)
+        rounded = iter(grids)
+        pieces = {name: Piece(p.dtype, tuple(next(rounded) for _ in p.grids)) for name, p in pieces.items()}
     return checkpoint.network(pieces)
 
 
-def _start(checkpoint: Checkpoint, name: str, piece: Piece) -> list[Tensor]:
-    """Unrounded values: of a tensor those of the checkpoint, of factors the rounded ones."""
+class _Adam:
+    """Adam's direction, its squares smoothed by their mean over each array, so that no weight moves for being quiet."""
+
+    def __init__(self, ends: ndarray) -> None:
+        self._starts = np.concatenate([[0], ends[:-1]])
+        self._sizes = ends - self._starts
+        self._first, self._second = np.zeros(ends[-1], np.float32), np.zeros(ends[-1], np.float32)
+
+    def step(self, gradient: Float32[ndarray, " n"], step: int) -> Float32[ndarray, " n"]:
+        a, b = _MEMORY
+        self._first += (1 - a) * (gradient - self._first)
+        gradient *= gradient
+        self._second += (1 - b) * (gradient - self._second)
+        squares = self._second / (1 - b**step)
+        full = self._sizes > 0  # an empty array has no sum of its own
+        sums = np.add.reduceat(squares, self._starts[full], dtype=np.float64) / self._sizes[full]
+        typical = np.sqrt(np.maximum(sums, 1e-60)).astype(np.float32)
+        root = np.sqrt(squares)
+        root += np.repeat(np.maximum(typical, np.float32(1e-30)), self._sizes[full])
+        return self._first / (root * np.float32(1 - a**step))
+
+
+def _parts(checkpoint: Checkpoint, name: str, piece: Piece, h: Tensor) -> list[Part]:
+    """Unrounded values with their sensitivities: of a tensor those of the checkpoint, of factors the rounded ones."""
     if len(piece.grids) == 1:
-        return [checkpoint.weights[name].clone()]
-    return [_values(grid) for grid in piece.grids]
+        return [Part(checkpoint.weights[name], h, piece.grids[0].spacing)]
+    left, right = (_values(grid) for grid in piece.grids)
+    return [
+        Part(left, h @ right.square().T, piece.grids[0].spacing),
+        Part(right, left.square().T @ h, piece.grids[1].spacing),
+    ]
 
 
 def _values(grid: Grid) -> Tensor:
     return Piece(torch.float64, (grid,)).tensor()
 
 
-def _h_of(piece: Piece, index: int, h: Tensor) -> Tensor:
-    """Sensitivity of a tensor, or of a factor given the other."""
-    if len(piece.grids) == 1:
-        return h
-    other = _values(piece.grids[1 - index]).square()
-    return h @ other.T if index == 0 else other.T @ h
-
-
 def _by_factor(piece: Piece, gradient: Tensor) -> list[Tensor]:
     if len(piece.grids) == 1:
         return [gradient]
-    left, right = (_values(grid) for grid in piece.grids)
+    left, right = (Piece(gradient.dtype, (grid,)).tensor() for grid in piece.grids)
     return [gradient @ right.T, left.T @ gradient]
-
-
-def _gradients(checkpoint: Checkpoint, params: Params) -> Params:
-    """Gradient of the mean loss over all data, float64 on the CPU."""
-    task = checkpoint.task
-    size = 1024 if task.unit == "sample" else 32
-    moving = {name: w.to(task.device).requires_grad_() for name, w in params.items()}
-    sums = {name: torch.zeros_like(w) for name, w in moving.items()}
-    for batch in task.blocks(size):
-        loss = task.item_losses(moving, batch).sum() / (len(task.data) * task.mean_weight)
-        found = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
-        for name, g in zip(moving, found, strict=True):
-            if g is not None:
-                sums[name] += g
-    return {name: g.detach().cpu().double() for name, g in sums.items()}

@@ -41,7 +41,7 @@ def coarse_grain(checkpoint: Checkpoint, spacing: float, threshold: float = 1.0)
 
     Raises:
         InputError: Δ not positive, or τ outside of 0 to 1.
-        ModelError: weights of more than 2³¹ steps.
+        GridError: weights of more than 2³¹ steps.
 
     Source: arXiv 2412.09810, equations 11 to 14 and Algorithm 1.
     """

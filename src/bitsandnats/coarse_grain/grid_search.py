@@ -1,9 +1,11 @@
 """The global search where losses are cheap: for each threshold the spacing at the boundary, then thresholds between."""
 
+from collections.abc import Sequence
+
 from bitsandnats.coarse_grain.boundary import boundary
 from bitsandnats.coarse_grain.grain import coarse_grain, scale
 from bitsandnats.coarse_grain.matrices import Checkpoint
-from bitsandnats.coarse_grain.trials import Trial, Trials
+from bitsandnats.coarse_grain.trials import Attempt, Trial, Trials
 from bitsandnats.compressors.coding import first_order_bits
 
 ORIGIN = "grid"
@@ -19,20 +21,34 @@ class GlobalGrid:
         self.trials, self.checkpoint = trials, trials.checkpoint
         self._known: dict[tuple[float, float], Trial] = {}
 
+    def at(self, points: Sequence[tuple[float, float]]) -> list[Trial]:
+        """The trials at spacings and thresholds, made together where they are new."""
+        new = [point for point in dict.fromkeys(points) if point not in self._known]
+        made = self.trials.add([self._attempt(*point) for point in new])
+        self._known |= {point: trial for point, (trial, _) in zip(new, made, strict=True)}
+        return [self._known[point] for point in points]
+
     def trial(self, spacing: float, threshold: float) -> Trial:
         """The trial at a spacing and a threshold, made if it is new."""
-        key = spacing, threshold
-        if key not in self._known:
-            network = coarse_grain(self.checkpoint, spacing, threshold)
-            size = first_order_bits(network) / 8
-            settings = {"spacing": spacing, "threshold": threshold}
-            self._known[key] = self.trials.add(ORIGIN, network, size, settings)
-        return self._known[key]
+        return self.at([(spacing, threshold)])[0]
 
     def widest(self, threshold: float, tolerance: float, start: float, ratio: float) -> float | None:
         """The widest spacing within a tolerance at a threshold."""
         low, high = spacing_range(self.checkpoint)
-        return boundary(lambda s: self.trial(s, threshold).excess, tolerance, start, low=low, high=high, ratio=ratio)
+
+        def excess(spacings: Sequence[float]) -> list[float]:
+            return [trial.excess for trial in self.at([(s, threshold) for s in spacings])]
+
+        at_once = self.trials.workers
+        return boundary(excess, tolerance, start, low=low, high=high, ratio=ratio, at_once=at_once)
+
+    def _attempt(self, spacing: float, threshold: float) -> Attempt:
+        return Attempt(
+            ORIGIN,
+            {"spacing": spacing, "threshold": threshold},
+            lambda _: coarse_grain(self.checkpoint, spacing, threshold),
+            lambda network: first_order_bits(network) / 8,
+        )
 
 
 def spacing_range(checkpoint: Checkpoint) -> tuple[float, float]:

@@ -21,7 +21,7 @@ class Told(NamedTuple):
 
 
 def ask_and_tell(
-    evaluate: Callable[[float, float], Trial],
+    evaluate: Callable[[Sequence[tuple[float, float]]], Sequence[Trial]],
     told: Callable[[Trial], Told],
     spacings: tuple[float, float],
     *,
@@ -29,17 +29,21 @@ def ask_and_tell(
     seed: int,
     known: Sequence[Trial] = (),
     probes: Sequence[tuple[float, float]] = (),
+    at_once: int = 1,
 ) -> None:
     """Asks for (Δ, τ), tells size and distortion, and so on.
 
+    The same seed and `at_once` give the same trials, whatever order they are finished in.
+
     Args:
-        evaluate: (Δ, τ) -> a trial.
+        evaluate: several (Δ, τ) -> their trials.
         told: a trial -> what the sampler is told of it.
         spacings: the least and the largest Δ.
         trials: how many to evaluate, probes among them.
         seed: of the sampler.
         known: trials of an earlier search, told first.
         probes: evaluated before the sampler is asked.
+        at_once: how many are asked for before any of them is told.
 
     Raises:
         InputError: Optuna is not installed.
@@ -62,12 +66,14 @@ def ask_and_tell(
             )
         for spacing, threshold in probes:
             study.enqueue_trial({"spacing": spacing, "threshold": threshold})
-        for _ in range(trials):
-            asked = study.ask(space)
-            value, constraint = told(evaluate(asked.params["spacing"], asked.params["threshold"]))
-            if constraint is not None:
-                asked.set_constraint("distortion", constraint)
-            study.tell(asked, value)
+        for first in range(0, trials, at_once):
+            asked = [study.ask(space) for _ in range(min(at_once, trials - first))]
+            tried = evaluate([(a.params["spacing"], a.params["threshold"]) for a in asked])
+            for one, trial in zip(asked, tried, strict=True):
+                value, constraint = told(trial)
+                if constraint is not None:
+                    one.set_constraint("distortion", constraint)
+                study.tell(one, value)
 
 
 _RANDOM = 10

@@ -1,12 +1,13 @@
 """The published procedures: Bayesian optimisation of bzip2's size (Algorithm 1), and bisection of the spacing (2)."""
 
 import bz2
+from collections.abc import Sequence
 
 from bitsandnats.coarse_grain.boundary import boundary
 from bitsandnats.coarse_grain.grain import coarse_grain, matrices_at
 from bitsandnats.coarse_grain.matrices import Checkpoint
 from bitsandnats.coarse_grain.model_search import Told, ask_and_tell
-from bitsandnats.coarse_grain.trials import Trial, Trials
+from bitsandnats.coarse_grain.trials import Attempt, Trial, Trials
 
 SEARCH, BISECTION = "published", "quantization"
 _SPACINGS = 1e-3, 1.0
@@ -36,12 +37,13 @@ def search_published(trials: Trials, tolerance: float, seed: int) -> Trial | Non
         return Told(trial.size if trial.within(tolerance) else largest, None)
 
     ask_and_tell(
-        lambda spacing, threshold: _try(trials, SEARCH, spacing, threshold),
+        lambda points: _try(trials, SEARCH, points),
         told,
         _SPACINGS,
         trials=len(_PROBES) + _RANDOM + _STEPS,
         seed=seed,
         probes=_PROBES,
+        at_once=trials.workers,
     )
     return trials.best(tolerance, SEARCH)
 
@@ -59,12 +61,13 @@ def bisect_spacing(trials: Trials, tolerance: float, seed: int = 0) -> Trial | N
     low, high = _SPACINGS
     known: dict[float, float] = {}
 
-    def excess(spacing: float) -> float:
-        if spacing not in known:
-            known[spacing] = _try(trials, BISECTION, spacing, 1.0).excess
-        return known[spacing]
+    def excess(spacings: Sequence[float]) -> list[float]:
+        new = [s for s in spacings if s not in known]
+        made = _try(trials, BISECTION, [(s, 1.0) for s in new])
+        known.update((s, trial.excess) for s, trial in zip(new, made, strict=True))
+        return [known[s] for s in spacings]
 
-    boundary(excess, tolerance, (low * high) ** 0.5, low=low, high=high, ratio=1.01)
+    boundary(excess, tolerance, (low * high) ** 0.5, low=low, high=high, ratio=1.01, at_once=trials.workers)
     return trials.best(tolerance, BISECTION)
 
 
@@ -81,7 +84,15 @@ def published_size(checkpoint: Checkpoint, spacing: float, threshold: float) -> 
     return len(bz2.compress(b"".join(arrays), 9))
 
 
-def _try(trials: Trials, origin: str, spacing: float, threshold: float) -> Trial:
-    network = coarse_grain(trials.checkpoint, spacing, threshold)
-    size = float(published_size(trials.checkpoint, spacing, threshold))
-    return trials.add(origin, network, size, {"spacing": spacing, "threshold": threshold})
+def _try(trials: Trials, origin: str, points: Sequence[tuple[float, float]]) -> list[Trial]:
+    checkpoint = trials.checkpoint
+
+    def attempt(spacing: float, threshold: float) -> Attempt:
+        return Attempt(
+            origin,
+            {"spacing": spacing, "threshold": threshold},
+            lambda _: coarse_grain(checkpoint, spacing, threshold),
+            lambda _: float(published_size(checkpoint, spacing, threshold)),
+        )
+
+    return [trial for trial, _ in trials.add([attempt(*point) for point in points])]

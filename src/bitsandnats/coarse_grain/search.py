@@ -62,20 +62,23 @@ class Search:
     def _globally(self, tolerance: float) -> Trial | None:
         if self._how == "grid":
             return search_grid(self._grid, tolerance)
+        checkpoint = self.trials.checkpoint
 
         def told(trial: Trial) -> Told:
             gap = min(max(abs(trial.excess), 1e-12), 1e6)
-            return Told(math.log(max(trial.size, 1.0)), math.log(gap / tolerance))
+            size = min(max(trial.size, 1.0), 8.0 * checkpoint.task.dimension)  # infinite where there is no network
+            return Told(math.log(size), math.log(gap / tolerance))
 
-        rms = scale(self.trials.checkpoint)
+        rms = scale(checkpoint)
         ask_and_tell(
-            self._grid.trial,
+            self._grid.at,
             told,
-            spacing_range(self.trials.checkpoint),
+            spacing_range(checkpoint),
             trials=_MODEL_TRIALS,
             seed=self.seed,
             known=[t for t in self.trials.seen if t.origin == ORIGIN],
             probes=((rms / 4, 1.0), (rms / 4, 0.9), (rms / 32, 1.0)),
+            at_once=self.trials.workers,
         )
         return self.trials.best(tolerance, ORIGIN)
 

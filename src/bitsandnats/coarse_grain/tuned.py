@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bitsandnats._types import Params
 from bitsandnats.coarse_grain.matrices import Checkpoint, Spectrum
-from bitsandnats.coarse_grain.rounding import cheapest, size_and_loss
-from bitsandnats.compressors.coding import Grid, Network, Piece, to_grid
+from bitsandnats.coarse_grain.rounding import Part, cheapest, size_and_loss
+from bitsandnats.compressors.coding import Network, Piece
 
 Refinement = Literal["spacings", "rounding", "ranks", "compensation"]
 REFINEMENTS: tuple[Refinement, ...] = ("spacings", "rounding", "ranks", "compensation")
@@ -37,6 +37,11 @@ class Plan(NamedTuple):
     refinements: tuple[Refinement, ...]
     ranks: dict[str, int]
 
+    @property
+    def rate(self) -> float:
+        """λ where rounding weighs rate against distortion, else 0."""
+        return self.price if "rounding" in self.refinements else 0.0
+
 
 def refine(checkpoint: Checkpoint, plan: Plan) -> Network:
     r"""The network under a plan.
@@ -49,17 +54,17 @@ def refine(checkpoint: Checkpoint, plan: Plan) -> Network:
         plan: sensitivities, price, width and ranks.
     """
     mean = _mean(list(plan.sensitivity.values()))
-    pieces = {}
-    for name, w in checkpoint.weights.items():
-        h = plan.sensitivity[name]
-        if not w.numel():
-            grids = (to_grid(w, 1.0),)
-        elif name in plan.ranks:
-            grids = _product(checkpoint.spectra[name], plan.ranks[name], h, plan, mean)
-        else:
-            grids = (_grid(w, h, plan, mean),)
-        pieces[name] = Piece(checkpoint.task.center[name].dtype, grids)
-    return checkpoint.network(pieces)
+    parts = {
+        name: _product(checkpoint.spectra[name], plan.ranks[name], plan.sensitivity[name], plan, mean)
+        if name in plan.ranks
+        else [_part(w, plan.sensitivity[name], plan, mean)]
+        for name, w in checkpoint.weights.items()
+    }
+    grids = iter(cheapest([part for found in parts.values() for part in found], plan.rate))
+    center = checkpoint.task.center
+    return checkpoint.network(
+        {name: Piece(center[name].dtype, tuple(next(grids) for _ in found)) for name, found in parts.items()}
+    )
 
 
 def choose_ranks(checkpoint: Checkpoint, plan: Plan) -> dict[str, int]:
@@ -75,11 +80,11 @@ def choose_ranks(checkpoint: Checkpoint, plan: Plan) -> dict[str, int]:
     found = {}
     for name, spectrum in checkpoint.spectra.items():
         w, h = checkpoint.weights[name], plan.sensitivity[name]
-        whole = _grid(w, h, plan, mean)
+        (whole,) = cheapest([_part(w, h, plan, mean)], plan.rate)
         bits, loss = size_and_loss(whole, w, h)
         least, worse = loss + plan.price * bits, 0
         for rank in _candidates(*w.shape):
-            left, right = _product(spectrum, rank, h, plan, mean)
+            left, right = cheapest(_product(spectrum, rank, h, plan, mean), plan.rate)
             a, b = (Piece(torch.float64, (grid,)).tensor() for grid in (left, right))
             bits = sum(size_and_loss(grid, v, v)[0] for grid, v in ((left, a), (right, b))) + _WORTH
             cost = float((h * (w - a @ b).square()).sum()) / 2 + plan.price * bits
@@ -97,18 +102,21 @@ def _candidates(rows: int, columns: int) -> list[int]:
     return sorted({max(1, round(share * most)) for share in _SHARES}, reverse=True) if most else []
 
 
-def _grid(w: Tensor, h: Tensor, plan: Plan, mean: float) -> Grid:
+def _part(w: Tensor, h: Tensor, plan: Plan, mean: float) -> Part:
+    if not w.numel():
+        return Part(w, h, 1.0)
     own = _mean([h]) if "spacings" in plan.refinements else mean
-    spacing = _round(plan.width * math.sqrt(plan.price / own))
-    return cheapest(w, h, spacing, plan.price if "rounding" in plan.refinements else 0.0)
+    return Part(w, h, _round(plan.width * math.sqrt(plan.price / own)))
 
 
-def _product(spectrum: Spectrum, rank: int, h: Tensor, plan: Plan, mean: float) -> tuple[Grid, Grid]:
+def _product(spectrum: Spectrum, rank: int, h: Tensor, plan: Plan, mean: float) -> list[Part]:
     """Both factors with the roots of the singular values, each under the sensitivities that the other gives it."""
     roots = spectrum.values[:rank].sqrt()
     left, right = spectrum.left[:, :rank] * roots, roots[:, None] * spectrum.right[:rank]
-    first = _grid(left, h @ right.square().T, plan, mean)
-    return first, _grid(right, left.square().T @ h, plan, mean)
+    return [
+        _part(left, h @ right.square().T, plan, mean),
+        _part(right, left.square().T @ h, plan, mean),
+    ]
 
 
 def _mean(sensitivities: list[Tensor]) -> float:

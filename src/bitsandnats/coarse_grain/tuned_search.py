@@ -1,14 +1,18 @@
 """The search over prices, widths and ranks of a tuned coarse-graining, for one tolerance after the other."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 
 from bitsandnats._rng import generator
 from bitsandnats._types import Params
 from bitsandnats.coarse_grain.boundary import boundary
 from bitsandnats.coarse_grain.compensation import compensate
+from bitsandnats.coarse_grain.evaluator import Evaluator
 from bitsandnats.coarse_grain.grain import coarse_grain, ranks
 from bitsandnats.coarse_grain.sensitivity import smoothed, squared_gradients
-from bitsandnats.coarse_grain.trials import Trial, Trials
+from bitsandnats.coarse_grain.trials import Attempt, Trial, Trials
 from bitsandnats.coarse_grain.tuned import Plan, Refinement, choose_ranks, refine
 from bitsandnats.compressors.coding import Network, first_order_bits
 
@@ -61,31 +65,36 @@ class TunedSearch:
 
     def _narrow(self, width: float, chosen: dict[str, int], steps: int = 0) -> float:
         """The highest price within the tolerance at a width; the size there, infinite where there is none."""
-        known: dict[float, tuple[Trial, Network]] = {}
+        known: dict[float, tuple[Trial, Network | None]] = {}
 
-        def excess(price: float) -> float:
-            if price not in known:
-                plan = Plan(self._sensitivity, price, width, self._refinements, chosen)
-                network = refine(self._trials.checkpoint, plan)
-                settings = {"price": price, "width": width}
-                if steps:
-                    cost = price if "rounding" in self._refinements else 0.0
-                    network = compensate(self._trials.checkpoint, network, self._sensitivity, cost, steps)
-                    settings["steps"] = float(steps)
-                size = first_order_bits(network) / 8
-                known[price] = self._trials.add(ORIGIN, network, size, settings), network
-            return known[price][0].excess
+        def attempt(price: float) -> Attempt:
+            settings = {"price": price, "width": width, **({"steps": float(steps)} if steps else {})}
+            make = partial(self._make, Plan(self._sensitivity, price, width, self._refinements, chosen), steps)
+            return Attempt(ORIGIN, settings, make, lambda network: first_order_bits(network) / 8)
+
+        def excess(prices: Sequence[float]) -> list[float]:
+            new = [p for p in prices if p not in known]
+            known.update(zip(new, self._trials.add([attempt(p) for p in new]), strict=True))
+            return [known[p][0].excess for p in prices]
 
         precision = _COARSE if steps else _PRECISION
         low, high = self._price / _RANGE, self._price * _RANGE
-        price = boundary(excess, self._tolerance, self._price, low=low, high=high, ratio=precision)
-        inside = [pair for pair in known.values() if pair[0].within(self._tolerance)]
+        price = boundary(
+            excess, self._tolerance, self._price, low=low, high=high, ratio=precision, at_once=self._trials.workers
+        )
+        inside = [(trial, n) for trial, n in known.values() if n is not None and trial.within(self._tolerance)]
         if price is None or not inside:
             return float("inf")
         self._price = price
         smallest = min(inside, key=lambda pair: pair[0].size)
         self.found.append(smallest)
         return smallest[0].size
+
+    def _make(self, plan: Plan, steps: int, evaluator: Evaluator) -> Network:
+        network = refine(self._trials.checkpoint, plan)
+        if not steps:
+            return network
+        return compensate(evaluator, self._trials.checkpoint, network, self._sensitivity, price=plan.rate, steps=steps)
 
 
 def measure(trials: Trials, spacing: float, seed: int) -> Params:

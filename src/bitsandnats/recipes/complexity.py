@@ -1,19 +1,39 @@
 """complexity(): how few bytes describe a network that is as good, up to a tolerance (2412.09810)."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from bitsandnats._tree import numel
 from bitsandnats._types import Progress, silent
 from bitsandnats.coarse_grain import Trial, Trials, ranks, read_checkpoint
+from bitsandnats.coarse_grain.evaluator import item_losses
 from bitsandnats.coarse_grain.search import Found, Global, Method, Search
-from bitsandnats.coarse_grain.trials import item_losses
 from bitsandnats.coarse_grain.tuned import REFINEMENTS, Refinement
 from bitsandnats.compressors import coding
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.task import Task
+
+
+class Spent(NamedTuple):
+    """Wall-clock seconds of a search.
+
+    Attributes:
+        total: of the search, all tolerances.
+        losses: in losses and gradients of the task, those of several workers added up.
+        decompositions: in singular value decompositions, made once.
+    """
+
+    total: float
+    losses: float
+    decompositions: float
+
+    @property
+    def overhead(self) -> float:
+        """Share of everything else; means little with several workers."""
+        return 1 - (self.losses + self.decompositions) / self.total
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,7 @@ class Complexity:
         test_loss: L of the coarse network on the test data; None without.
         test_loss_before: L of the network itself there.
         trials: every network that was tried, in order, those for other tolerances among them.
+        spent: what the search took, other tolerances included.
     """
 
     method: Method
@@ -48,6 +69,7 @@ class Complexity:
     test_loss: float | None
     test_loss_before: float | None
     trials: tuple[Trial, ...]
+    spent: Spent
 
     @property
     def spacing(self) -> dict[str, tuple[float, ...]]:
@@ -104,6 +126,7 @@ def complexity(
     refinements: Sequence[Refinement] = REFINEMENTS,
     test: Any = None,
     seed: int = 0,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> Complexity:
     r"""How few bytes describe a network whose loss on the data is within ε: an upper bound of its complexity.
@@ -122,10 +145,13 @@ def complexity(
             which some weights make up for the rounding of others. Fewer for ablation; none for the global search alone.
         test: data of the same form on which the loss is also given.
         seed: of whatever is random.
+        workers: of `searched`, threads that evaluate networks at the same time, where a loss takes long. What is tried
+            depends on their number, and on nothing else beside the seed.
         progress: told of trials.
 
     Raises:
-        InputError: a tolerance that is not positive or that nothing tried meets; an unknown option; Optuna is needed.
+        InputError: a tolerance that is not positive or that nothing tried meets; an unknown option; no worker; Optuna
+            is needed.
         ModelError: weights that are not finite, or a loss that is not.
         DataError: test data without items.
 
@@ -139,6 +165,7 @@ def complexity(
         refinements=refinements,
         test=test,
         seed=seed,
+        workers=workers,
         progress=progress,
     )[0]
 
@@ -152,6 +179,7 @@ def complexities(
     refinements: Sequence[Refinement] = REFINEMENTS,
     test: Any = None,
     seed: int = 0,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> tuple[Complexity, ...]:
     """`complexity` at several tolerances from one pool of trials; matrices are decomposed once.
@@ -162,10 +190,18 @@ def complexities(
         DataError: as in `complexity`.
     """
     check_options(tolerances, method, search, refinements)
+    if workers < 1:
+        raise InputError(message(expected="one worker or more", got=str(workers), do="give for instance workers=2"))
     held = None if test is None else _test_task(task, test)
-    trials = Trials(read_checkpoint(task), progress)
+    began = time.perf_counter()
+    trials = Trials(read_checkpoint(task), progress, workers if method == "searched" else 1)
+    middle = time.perf_counter()
+    if method != "quantization":
+        _ = trials.checkpoint.spectra
+    decompositions = time.perf_counter() - middle
     searcher = Search(trials, method, search, tuple(refinements), seed)
     found = [_required(searcher, tolerance) for tolerance in tolerances]
+    spent = Spent(time.perf_counter() - began, trials.loss_seconds, decompositions)
     before = None if held is None else float(item_losses(held, held.center).mean())
     results = []
     for tolerance, (trial, network, size) in zip(tolerances, found, strict=True):
@@ -184,6 +220,7 @@ def complexities(
                 test_loss=None if held is None else float(item_losses(held, params).mean()),
                 test_loss_before=before,
                 trials=tuple(trials.seen),
+                spent=spent,
             )
         )
     return tuple(results)

@@ -145,16 +145,17 @@ def _fit_table(form: int, counts: ndarray) -> Fit:
     seen = np.flatnonzero(counts)
     low = 0 if form == _MAGNITUDES else int(seen[0])
     inside = counts[low : seen[-1] + 1]
+    size, here, length = np.sqrt(inside), inside > 0, integer_bits([len(inside)])
+    first = np.array([low if form == _MAGNITUDES else low - (ALPHABET - 1)])
     best: Fit | None = None
     for index, step in enumerate(_STEPS):
-        roots = np.maximum(np.round(np.sqrt(inside) / step), inside > 0).astype(np.int64)
-        changes = np.diff(roots, prepend=0)
+        roots = np.maximum(np.rint(size / step), here).astype(np.int64)
+        sent = np.concatenate([first, roots])
+        sent[2:] -= roots[:-1]
         probabilities = _from_roots(roots, step)
-        first = low if form == _MAGNITUDES else low - (ALPHABET - 1)
-        sent = (first, *(int(c) for c in changes))
-        bits = 2 + integer_bits([len(changes)]) + integer_bits(sent) + _cross_entropy(inside, probabilities)
+        bits = 2 + length + integer_bits(sent) + _cross_entropy(inside, probabilities)
         if best is None or bits < best.bits:
-            best = Fit(form, (index, len(changes), *sent), probabilities, bits)
+            best = Fit(form, (index, len(roots), *sent.tolist()), probabilities, bits)
     assert best is not None
     return best
 

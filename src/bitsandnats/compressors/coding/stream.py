@@ -1,6 +1,8 @@
 """A stream of entropy-coded whole numbers, and models that need a few bytes to describe."""
 
+import math
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +113,7 @@ class Reader:
         return np.where(folded % 2, -(folded + 1) // 2, folded // 2)
 
 
+@cache
 def _geometric(index: int) -> Probabilities:
     """Probabilities of tokens whose mean is about 2^(index/8) − 1."""
     mean = np.ldexp(1 / _EIGHTHS[index % 8], index // 8) - 1
@@ -122,14 +125,21 @@ def integer_bits(values: Sequence[int] | ndarray) -> float:
     """About what `put_integers` takes for some whole numbers, bits."""
     numbers = np.asarray(values, dtype=np.int64)
     tokens = to_tokens(np.where(numbers < 0, -2 * numbers - 1, 2 * numbers))
-    law = _geometric(_mean_index(tokens))
-    return 6 + float(np.log2(law.sum() / law[tokens]).sum() + BITS[tokens].sum())
+    return 6 + float(_token_bits(_mean_index(tokens))[tokens].sum())
+
+
+@cache
+def _token_bits(index: int) -> Float64[ndarray, " token"]:
+    """What `put_integers` takes for each token, the bits beside included."""
+    law = _geometric(index)
+    return np.log2(law.sum() / law) + BITS
 
 
 def _mean_index(tokens: UInt8[ndarray, " n"]) -> int:
-    return int(np.clip(np.round(8 * np.log2(1 + float(tokens.mean()))), 0, 63))
+    return min(round(8 * math.log2(1 + float(tokens.mean()))), 63)
 
 
+@lru_cache(4096)
 def magnitude_law(zero: int, spread: int) -> Probabilities:
     r"""Law of magnitude tokens: zero with probability (z+½)/256, else geometric with ratio θ.
 
@@ -148,7 +158,7 @@ def magnitude_law(zero: int, spread: int) -> Probabilities:
 
 def spread_index(mean: float) -> int:
     """The `spread` whose law has a given mean magnitude of those above zero."""
-    return int(np.clip(np.round(8 * np.log2(max(mean, 1.0 + 1 / 64))), 1, 255))
+    return min(max(round(8 * math.log2(max(mean, 1.0 + 1 / 64))), 1), 255)
 
 
 def _power(base: float, exponents: Int64[ndarray, " n"]) -> Float64[ndarray, " n"]:

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from bitsandnats._types import Params
-from bitsandnats.errors import InputError, ModelError, message
+from bitsandnats.errors import GridError, InputError, message
 
 _LARGEST = 2**31 - 1
 _EXACT = 2**53  # whole numbers up to here are exact in float64
@@ -60,7 +60,7 @@ class Piece:
         that. Checked in `tests/coding/test_round_trip.py`.
 
         Raises:
-            ModelError: the whole numbers are too large for an exact product.
+            GridError: the whole numbers are too large for an exact product.
         """
         whole = [torch.from_numpy(np.ascontiguousarray(g.symbols)).double() for g in self.grids]
         if len(whole) == 1:
@@ -70,9 +70,8 @@ class Piece:
             largest = float(left.abs().max()) * float(right.abs().max()) * left.shape[1]
             if largest >= _EXACT:
                 expected = "factors that are small numbers of steps"
-                raise ModelError(
-                    message(expected=expected, got=f"a product of {largest:.2g}", do="use a wider spacing")
-                )
+                got = f"a product of {largest:.2g}"
+                raise GridError(message(expected=expected, got=got, do="use a wider spacing"))
         return (left @ right).mul_(self.grids[0].spacing * self.grids[1].spacing).to(self.dtype)
 
 
@@ -132,15 +131,15 @@ def to_grid(values: Tensor, spacing: float) -> Grid:
 
     Raises:
         InputError: Δ is not positive and finite.
-        ModelError: the values are not finite, or more than 2³¹ steps.
+        GridError: the values are not finite, or more than 2³¹ steps.
     """
     if not (spacing > 0 and np.isfinite(spacing)):
         raise InputError(message(expected="a spacing above 0", got=f"{spacing:g}", do="give a positive number"))
     steps = values.detach().double().cpu().div(spacing).round_()
     if steps.numel() and not bool(torch.isfinite(steps).all()):
         do = "use an undamaged checkpoint"
-        raise ModelError(message(expected="finite weights", got="NaN or infinite values", do=do))
+        raise GridError(message(expected="finite weights", got="NaN or infinite values", do=do))
     if steps.numel() and float(steps.abs().max()) > _LARGEST:
         got = f"a weight of {float(values.abs().max()):g} at a spacing of {spacing:g}"
-        raise ModelError(message(expected="weights of at most 2³¹ steps", got=got, do="use a wider spacing"))
+        raise GridError(message(expected="weights of at most 2³¹ steps", got=got, do="use a wider spacing"))
     return Grid(steps.to(torch.int32).numpy(), float(spacing))
