@@ -1,6 +1,7 @@
 """Where a loss crosses a tolerance along one positive number: section of its logarithm, several points at once."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 Excess = Callable[[Sequence[float]], Sequence[float]]
 """Numbers -> ΔL at each, nats a unit; remembers what it was asked."""
@@ -61,7 +62,7 @@ def _surround(
         for point, value in zip(points, excess(points), strict=True):
             known[point] = abs(value) < tolerance
         ordered = sorted(known)
-        pairs = [(a, b) for a, b in zip(ordered, ordered[1:], strict=False) if known[a] and not known[b]]
+        pairs = [(a, b) for a, b in pairwise(ordered) if known[a] and not known[b]]
         if pairs:
             return pairs[-1]
         up = any(known.values())
