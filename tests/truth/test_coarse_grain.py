@@ -3,6 +3,7 @@
 import bz2
 import math
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import bitsandnats as bn
+from bitsandnats._types import silent
 from bitsandnats.coarse_grain import coarse_grain, ranks, read_checkpoint
 from bitsandnats.coarse_grain.boundary import boundary
 from bitsandnats.coarse_grain.compensation import compensate
@@ -107,6 +109,7 @@ def test_boundary(start, at_once):
         return [x * x for x in points]
 
     found = boundary(excess, 0.04, start, low=1e-4, high=1e2, ratio=1.01, at_once=at_once)
+    assert found is not None
     assert 0.2 / 1.01 <= found <= 0.2
     assert len(asked) <= {1: 20, 2: 13, 3: 11, 8: 7}[at_once]
     limits = {"low": 1e-4, "high": 1e2, "at_once": at_once}
@@ -152,7 +155,7 @@ def test_squared_gradients_against_a_loop():
 def test_compensation_lowers_the_loss_and_stays_on_the_grid(digit_task):
     """At a spacing that costs half a nat, thirty steps take most of it away; every weight is still a multiple of Δ."""
     checkpoint = read_checkpoint(digit_task)
-    trials = Trials(checkpoint, lambda *_: None)
+    trials = Trials(checkpoint, silent)
     evaluator = trials.evaluators[0]
     spacing = bn.complexity(digit_task, tolerance=0.5, method="quantization").settings["spacing"]
     network = coarse_grain(checkpoint, spacing)
@@ -181,7 +184,7 @@ def test_quantization_alone_finds_the_widest_spacing(digit_task, tolerance):
     found = bn.complexity(digit_task, tolerance=tolerance, method="quantization")
     assert abs(found.excess_loss) < tolerance
     assert found.threshold == 1.0
-    trials = Trials(read_checkpoint(digit_task), lambda *_: None)
+    trials = Trials(read_checkpoint(digit_task), silent)
     wider = found.settings["spacing"] * 1.03
     network = coarse_grain(trials.checkpoint, wider)
     assert abs(trials.evaluate(network.params())[0]) > 0.8 * tolerance
@@ -230,7 +233,7 @@ def test_a_gaussian_process_searches_too(digit_task):
 def test_what_no_whole_numbers_stand_for_is_infeasible(digit_task):
     """Factors whose product float64 would round, and weights of too many steps, are trials that failed, not errors."""
     checkpoint = read_checkpoint(digit_task)
-    trials = Trials(checkpoint, lambda *_: None)
+    trials = Trials(checkpoint, silent)
     fine = 1e-8  # products of about (1/Δ)² ≈ 10¹⁶ steps
     with pytest.raises(GridError, match="wider spacing"):
         coarse_grain(checkpoint, fine, 0.5).params()
@@ -267,7 +270,7 @@ def test_a_search_goes_on_after_infeasible_trials(monkeypatch, method):
             return self.linear(x) / scale
 
     task = bn.Task.from_module(Scaled().eval(), bn.losses.cross_entropy(), (random(32, 8), torch.arange(32) % 8))
-    search = {"method": method} if method == "published" else {"search": "model", "refinements": ()}
+    search: dict[str, Any] = {"method": method} if method == "published" else {"search": "model", "refinements": ()}
     try:
         found = bn.complexity(task, tolerance=0.1, **search)
     except InputError as error:  # the published range of spacings ends at 1, far below such weights
@@ -280,10 +283,10 @@ def test_a_search_goes_on_after_infeasible_trials(monkeypatch, method):
 def test_workers(digit_task):
     """Two threads: the same answer each time, as good as alone, and losses at once do not disturb one another."""
     checkpoint = read_checkpoint(digit_task)
-    alone, both = Trials(checkpoint, lambda *_: None), Trials(checkpoint, lambda *_: None, workers=2)
+    alone, both = Trials(checkpoint, silent), Trials(checkpoint, silent, workers=2)
     points = [(spacing, 0.9) for spacing in np.linspace(0.02, 0.4, 24)]
     assert GlobalGrid(both).at(points) == GlobalGrid(alone).at(points)
-    options = {"tolerance": 0.5, "search": "grid", "refinements": ("spacings", "rounding")}
+    options: dict[str, Any] = {"tolerance": 0.5, "search": "grid", "refinements": ("spacings", "rounding")}
     one, two, again = (bn.complexity(digit_task, workers=n, **options) for n in (1, 2, 2))
     assert (two.bytes, two.trials) == (again.bytes, again.trials)
     assert two.bytes < 1.25 * one.bytes
@@ -319,13 +322,14 @@ def test_asking_for_several_at_once():
 
 
 def test_bad_input(digit_task, monkeypatch):
-    for options, said in (
+    wrong: list[tuple[Any, str]] = [
         (([0.0], "searched"), "tolerances above 0"),
         (([], "searched"), "tolerances above 0"),
         (([0.1], "best"), "method among searched"),
         (([0.1], "searched", "all"), "search among auto"),
         (([0.1], "searched", "grid", ["speed"]), "refinements among spacings"),
-    ):
+    ]
+    for options, said in wrong:
         with pytest.raises(InputError, match=said):
             check_options(*options)
     with pytest.raises(InputError, match="a tolerance that a coarse network meets, got 1e-12"):
