@@ -26,6 +26,14 @@ class Model:
         finally:
             _swap(self._places, before)
 
+    def within(self, function: Callable[..., Any], *args: Any) -> Any:
+        """`function(module, *args)`, the given parameters in their places for the time of the call."""
+        before = _swap(self._places, self._params)
+        try:
+            return function(self._module, *args)
+        finally:
+            _swap(self._places, before)
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
         if isinstance(value, Tensor | nn.Module) or callable(value):

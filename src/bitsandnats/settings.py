@@ -1,7 +1,7 @@
 """Frozen settings, in and out of TOML."""
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,9 @@ class Settings(BaseModel):
         metric: `weights`, or `tensors`: pull and noise in units of each tensor's own curvature (`metric.in_metric`).
         gradient: `plain`, or `control`: less the same batch's gradient at w*, plus the whole data's: less heating by
             small batches, at twice the price of a step.
+        precision: of the loss's products: `float32` (the weights' own type), `tf32` (on CUDA) or `bfloat16` (autocast);
+            weights, steps and noise are never rounded.
+        micro_batch: items a pass at most, whose gradients are added up; `auto` = as many as memory holds.
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -50,6 +53,8 @@ class Settings(BaseModel):
     statistics: Literal["step", "none"] = "step"
     metric: Literal["weights", "tensors"] = "weights"
     gradient: Literal["plain", "control"] = "plain"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    micro_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:

@@ -23,6 +23,10 @@ class Choices:
         """Of every random choice."""
         return int(self.fields.get("seed", 0))
 
+    def numerics(self) -> dict[str, Any]:
+        """How losses are computed, where that was given: probes are computed as draws are."""
+        return {name: self.fields[name] for name in ("precision", "micro_batch") if name in self.fields}
+
     def choose(self, name: str, value: Any, reason: str) -> None:
         """Takes `value` for a field that was not given."""
         if name not in self.fields:

@@ -243,6 +243,7 @@ def _pilot(task: Task, choices: Choices, route: Route, gamma: float, leapfrogs: 
             "draws": draws,
             "seed": choices.seed,
             "mode": route.mode,
+            **choices.numerics(),
         }
     )
     tree = sample(task, settings)

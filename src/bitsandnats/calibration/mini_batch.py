@@ -145,6 +145,7 @@ def _probe(task: Task, choices: Choices, kappa: float, gamma: float, most_steps:
             "seed": choices.seed,
             "mode": "loop",
             "baseline": "batch",
+            **choices.numerics(),
         }
     )
     found = estimate(sample(task, settings))

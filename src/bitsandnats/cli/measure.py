@@ -35,6 +35,8 @@ def llc(
     chains: options.Chains = None,
     draws: options.Draws = None,
     burn_in: options.BurnIn = None,
+    precision: options.Precision = None,
+    micro_batch: options.MicroBatch = None,
     metric: options.Metric = None,
     target_se: options.TargetSe = None,
     budget: options.Budget = None,
@@ -42,6 +44,7 @@ def llc(
     seed: options.Seed = 0,
     fold: options.Fold = None,
     device: options.Device = None,
+    checkpointing: options.Checkpointing = False,
     component: options.Component = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the draws and a report.")] = None,
     json: options.Json = False,
@@ -64,6 +67,8 @@ def llc(
         "chains": chains,
         "draws": draws,
         "burn_in": burn_in,
+        "precision": precision,
+        "micro_batch": micro_batch,
         "metric": metric,
     }
     stop: dict[str, Any] = {
@@ -78,7 +83,7 @@ def llc(
     page = None
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
         job.at("model", 0.0, "loading the model")
-        task = options.load_task(model, text, context, fold, device, unit)
+        task = options.load_task(model, text, context, fold, device, unit, checkpointing)
         if component is not None:
             task = on_component(task, component)
         if out is not None:

@@ -76,6 +76,26 @@ Metric = Annotated[
         rich_help_panel=_SAMPLING,
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of the loss's products: float32 (the default), tf32 (on CUDA), bfloat16.",
+        rich_help_panel=_SAMPLING,
+    ),
+]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Items a pass at most; by default as many as memory holds.", rich_help_panel=_SAMPLING
+    ),
+]
+Checkpointing = Annotated[
+    bool,
+    typer.Option(
+        "--checkpointing", help="Run layers again for their gradients, to hold less memory.", rich_help_panel=_DATA
+    ),
+]
 TargetSe = Annotated[
     str | None,
     typer.Option(
@@ -99,7 +119,13 @@ _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_task(
-    model: str, text: list[Path] | None, context: int | None, fold: bool | None, device: str | None, unit: str | None
+    model: str,
+    text: list[Path] | None,
+    context: int | None,
+    fold: bool | None,
+    device: str | None,
+    unit: str | None,
+    checkpointing: bool = False,
 ) -> Any:
     """The Task that MODEL names: a Hugging Face folder, or `package.module:function` that returns one.
 
@@ -110,6 +136,7 @@ def load_task(
     checked_unit(unit)
     if _REFERENCE.fullmatch(model):
         given = {"--text": text, "--context": context, "--fold": fold, "--device": device, "--unit": unit}
+        given["--checkpointing"] = checkpointing or None
         return _made_by(model, [name for name, value in given.items() if value is not None])
     from bitsandnats import hf
 
@@ -120,6 +147,7 @@ def load_task(
         fold=fold,
         device=checked_device(device),
         unit=checked_unit(unit) or "token",
+        checkpointing=checkpointing,
     )
 
 

@@ -48,6 +48,8 @@ def study(
     chains: options.Chains = None,
     draws: options.Draws = None,
     burn_in: options.BurnIn = None,
+    precision: options.Precision = None,
+    micro_batch: options.MicroBatch = None,
     seed: options.Seed = 0,
     workers: Annotated[
         int | None,
@@ -76,6 +78,8 @@ def study(
         "chains": chains,
         "draws": draws,
         "burn_in": burn_in,
+        "precision": precision,
+        "micro_batch": micro_batch,
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)

@@ -1,20 +1,21 @@
 """A saved language model and text as a Task."""
 
 import dataclasses
-import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from bitsandnats._types import Batch, Unit
+from bitsandnats._types import Unit
 from bitsandnats.errors import DataError, InputError, ModelError, message
 from bitsandnats.hf._quiet import first_line, quiet
+from bitsandnats.hf.checkpointing import checkpoint_layers
 from bitsandnats.hf.files import find_folder, origin, stored_dtypes
+from bitsandnats.hf.loss import CausalLMLoss as CausalLMLoss
+from bitsandnats.hf.loss import contexts_of
 from bitsandnats.hf.suite import read_suite, suite_contexts
 from bitsandnats.hf.text import read_documents, text_contexts
 from bitsandnats.structure import can_fold, fold_layer_norm
@@ -26,25 +27,6 @@ Text = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Tensor
 """Where text comes from: a path, several, or contexts `[item, context]` of tokens."""
 
 
-@dataclass(frozen=True)
-class CausalLMLoss:
-    """Cross-entropy of each next token; batches are contexts of tokens `[sample, context]`."""
-
-    def __call__(self, model: Callable[..., Any], batch: Batch) -> Float[Tensor, "sample token"]:
-        """Returns −log p(x_{t+1} | x_1 … x_t) for t = 1 … context − 1, in nats."""
-        tokens = _contexts(batch)
-        logits = model(input_ids=tokens, use_cache=False).logits[:, :-1]
-        flat = logits.reshape(-1, logits.shape[-1])
-        flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
-        losses = nn.functional.cross_entropy(flat, tokens[:, 1:].reshape(-1), reduction="none")
-        return losses.view(tokens.shape[0], tokens.shape[1] - 1)
-
-    def chance(self, model: Callable[..., Any], batch: Batch) -> float:
-        """Loss of the uniform guess, ln(vocabulary), in nats a token."""
-        with torch.no_grad():
-            return math.log(model(input_ids=_contexts(batch)[:1, :1], use_cache=False).logits.shape[-1])
-
-
 def load_task(
     reference: str | os.PathLike[str],
     *,
@@ -53,6 +35,7 @@ def load_task(
     unit: Unit = "token",
     fold: bool | None = False,
     device: str | torch.device | None = None,
+    checkpointing: bool = False,
 ) -> Task:
     """A causal language model and text as a Task, in float32 (float64 where the file is), in evaluation mode.
 
@@ -66,6 +49,7 @@ def load_task(
         fold: fold layer norms into the linear maps behind them first (see `structure.fold_layer_norm`); None = where
             the architecture is known, and a note where it is not.
         device: where to measure; None = the CPU.
+        checkpointing: run each layer again for its gradient (`hf.checkpointing`): less memory, a third more products.
 
     Raises:
         ModelError: no such model, incomplete, damaged, of an architecture that cannot be used, or not the text's.
@@ -82,6 +66,8 @@ def load_task(
         notes = (*notes, "layer norms not folded: not known how for this architecture")
     if device is not None:
         model = model.to(device)
+    if checkpointing:
+        checkpoint_layers(model)
     task = Task.from_module(model, CausalLMLoss(), contexts.long(), unit=unit)
     return dataclasses.replace(task, notes=notes, source=origin(reference))
 
@@ -171,7 +157,7 @@ def _resolve_text(
         text, _ = suite_contexts(suite)
     longest: int | None = getattr(model.config, "max_position_embeddings", None)
     if isinstance(text, Tensor):
-        given = _contexts(text)
+        given = contexts_of(text)
         if context not in (None, given.shape[1]):
             raise InputError(
                 message(
@@ -204,14 +190,6 @@ def _resolve_text(
             )
         )
     return text_contexts(documents, tokenizer, context)
-
-
-def _contexts(batch: Any) -> Tensor:
-    whole = isinstance(batch, Tensor) and batch.ndim == 2 and not batch.is_floating_point()
-    if whole and batch.shape[0] >= 1 and batch.shape[1] >= 2:
-        return batch
-    got = f"{batch.dtype} of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
-    raise DataError(message(expected="whole-number tokens [item, context]", got=got, do="pack the text first"))
 
 
 def _check_tokens(contexts: Tensor, vocabulary: int) -> None:

@@ -14,6 +14,7 @@ from bitsandnats.calibration import calibrate, check_fit, check_stopping
 from bitsandnats.component import on_component
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.metric import Metric, in_metric
+from bitsandnats.precision import Precision
 from bitsandnats.recipes.controls import check_controls, with_controls
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, changed, settings_from
@@ -69,6 +70,8 @@ def estimate_llc(
     burn_in: int | None = None,
     start: Literal["center", "noise"] | None = None,
     metric: Metric | None = None,
+    precision: Precision | None = None,
+    micro_batch: int | None = None,
     component: str | None = None,
     target_se: float | None = None,
     budget: float | None = None,
@@ -94,6 +97,8 @@ def estimate_llc(
         burn_in: steps of each chain before them.
         start: `center` or `noise`.
         metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
+        precision: of the loss's products: `float32`, `tf32` (on CUDA) or `bfloat16`.
+        micro_batch: items a pass at most; by default as many as memory holds.
         component: the part that moves, such as `layer.3.head.5`, everything else held (`component.on_component`).
         target_se: standard error wanted, as a share of λ̂: draws are added until it is met.
         budget: seconds that calibration and sampling may take.
@@ -120,6 +125,8 @@ def estimate_llc(
         "burn_in": burn_in,
         "start": start,
         "metric": metric,
+        "precision": precision,
+        "micro_batch": micro_batch,
     }
     began = time.perf_counter()
     task = task if component is None else on_component(task, component)

@@ -1,7 +1,6 @@
 """sample(): the only chain loop."""
 
-import math
-import os
+import dataclasses
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Literal, NamedTuple
@@ -18,12 +17,13 @@ from bitsandnats._types import Params, Progress, silent
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables import reducers
+from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, Rows, assemble
 from bitsandnats.samplers.types import Rng, Sampler
 from bitsandnats.settings import Settings, changed
-from bitsandnats.target import LocalPosterior, faster_mode
+from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory
 from bitsandnats.task import Task
 
 _DIVERGED = "diverged"
@@ -65,6 +65,7 @@ def sample(
         InputError: an unknown sampler, observable or reducer, or more chains than memory.
     """
     began = time.perf_counter()
+    task = in_precision(task, settings.precision)
     mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     _check_memory(task, settings.chains if mode == "vmap" else 1)
     target = LocalPosterior(
@@ -75,10 +76,12 @@ def sample(
         slope=_slope(task, settings),
         statistics=settings.statistics,
         gradient=settings.gradient,
+        precision=settings.precision,
     )
     build = samplers.registry.build(settings.sampler)
     tags = samplers.registry.entry(settings.sampler).tags
     full = "full" in tags or settings.batch_size >= len(task.data)
+    target = dataclasses.replace(target, micro_batch=_micro_batch(target, settings, full))
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
@@ -95,7 +98,11 @@ def sample(
     while True:
         tree = assemble(task, settings, parts, baseline)
         tree.attrs.update(
-            dynamics=_dynamics(tags), mode=mode, threads=torch.get_num_threads(), seconds=time.perf_counter() - began
+            dynamics=_dynamics(tags),
+            mode=mode,
+            micro_batch=target.micro_batch or len(task.data) if full else target.micro_batch or settings.batch_size,
+            threads=torch.get_num_threads(),
+            seconds=time.perf_counter() - began,
         )
         more = 0 if extend is None else extend(tree)
         if more <= 0:
@@ -106,7 +113,7 @@ def sample(
 
 def _check_memory(task: Task, chains: int) -> None:
     """Refuses a group of chains that cannot fit, before it is tried."""
-    wanted, there = _wanted(task, chains), _memory(task)
+    wanted, there = _wanted(task, chains), total_memory(task.device)
     if wanted > there:
         raise InputError(
             message(
@@ -122,11 +129,12 @@ def _wanted(task: Task, chains: int) -> int:
     return chains * _ARRAYS * sum(w.numel() * w.element_size() for w in task.center.values())
 
 
-def _memory(task: Task) -> float:
-    """Bytes of memory where the task is."""
-    if task.device.type == "cuda":
-        return float(torch.cuda.get_device_properties(task.device).total_memory)
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
+def _micro_batch(target: LocalPosterior, settings: Settings, full: bool) -> int | None:
+    """Items a pass: as the settings say, or as many as memory holds; None = all."""
+    if settings.micro_batch != "auto" or target.mode == "vmap":
+        return None if settings.micro_batch == "auto" else settings.micro_batch
+    items = len(target.task.data) if full else settings.batch_size
+    return choose_micro_batch(target, items, arrays=1 + ("rmsprop" in settings.sampler or "adam" in settings.sampler))
 
 
 def _dynamics(tags: tuple[str, ...]) -> str:
@@ -159,6 +167,14 @@ def start_position(task: Task, settings: Settings, chain: int) -> Params:
     }
 
 
+def _starts(task: Task, settings: Settings, group: list[int]) -> Params:
+    """The starts of a group, leading chain axis; that of a chain alone is not copied once more."""
+    if len(group) == 1:
+        return {name: w.unsqueeze(0) for name, w in start_position(task, settings, group[0]).items()}
+    starts = [start_position(task, settings, c) for c in group]
+    return {name: torch.stack([s[name] for s in starts]) for name in task.center}
+
+
 def _copied(position: Params) -> Params:
     return {name: w.clone() for name, w in position.items()}
 
@@ -189,8 +205,7 @@ def _run_group(
     task = target.task
     rng: Rng = [generator(settings.seed, c, "noise", task.device) for c in group]
     batches = [generator(settings.seed, c, "batches") for c in group]
-    starts = [start_position(task, settings, c) for c in group]
-    state = sampler.init(rng, {name: torch.stack([s[name] for s in starts]) for name in task.center})
+    state = sampler.init(rng, _starts(task, settings, group))
     rows = Rows()
     watch = {name: observables_room.registry.build(name) for name in observables}
     keep = {name: reducers.build(kind) for name, kind in observables.items()}
@@ -240,7 +255,7 @@ def _run_group(
 
 def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
     """The faster way to evaluate the group of chains, measured on one batch; one by one where they do not fit."""
-    if _wanted(task, settings.chains) > _memory(task):
+    if _wanted(task, settings.chains) > total_memory(task.device):
         return "loop"
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
     tags = samplers.registry.entry(settings.sampler).tags

@@ -1,7 +1,5 @@
 """LocalPosterior: the tempered, localised density. Temperature exists here and nowhere else."""
 
-import time
-import warnings
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,9 +10,8 @@ from torch.func import vmap
 
 from bitsandnats._tree import map_batch, tensors
 from bitsandnats._types import Batch, Params
+from bitsandnats.precision import Precision, computing
 from bitsandnats.task import Task
-
-_VMAP_LARGEST = 100_000  # coordinates of one chain
 
 
 class Evaluation(NamedTuple):
@@ -48,6 +45,7 @@ class LocalPosterior:
         statistics: `step`: samplers sum d·d, d·g, g·g and d·slope, d = w−w*, on their way; `none`: they do not.
         gradient: `plain`: ∇L_B(w); `control`: ∇L_B(w) − ∇L_B(w*) + ∇L(w*), with `slope` over all data, which takes the
             noise of batches at w* out of every step for one more evaluation.
+        precision: of the products behind the gradient; the loss is computed as `task.loss` says, see `precision`.
     """
 
     task: Task
@@ -58,6 +56,7 @@ class LocalPosterior:
     slope: Params | None = None
     statistics: Literal["step", "none"] = "step"
     gradient: Literal["plain", "control"] = "plain"
+    precision: Precision = "float32"
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         """Losses and gradient of L at `position`.
@@ -96,18 +95,20 @@ class LocalPosterior:
     def _evaluate_one(self, leaves: Params, batch: Batch | None) -> tuple[Tensor, Tensor, Params]:
         items = len(self.task.data) if batch is None else len(tensors(batch)[0])
         losses: list[Tensor] = []
-        gradient: list[Tensor] | None = None
         scale = 1 / (items * self.task.mean_weight)
         for start, stop in _chunks(items, self.micro_batch):
             part = self._slice(batch, start, stop)
             with torch.enable_grad():
                 own = self.task.item_losses(leaves, part)
-                grads = _gradient(own.sum() * scale, leaves)
+                value = own.sum() * scale
+            if value.requires_grad:
+                with computing(self.precision, value.device):
+                    # into the leaves' own `.grad`: parts are added as they come, so that there is one array of them
+                    torch.autograd.backward(value, inputs=list(leaves.values()))
             losses.append(own.detach())
-            gradient = grads if gradient is None else [a + b for a, b in zip(gradient, grads, strict=True)]
-        assert gradient is not None
         item_losses = torch.cat(losses) if len(losses) > 1 else losses[0]
-        return item_losses, self.task.mean_loss(item_losses), dict(zip(leaves, gradient, strict=True))
+        gradient = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in leaves.items()}
+        return item_losses, self.task.mean_loss(item_losses), gradient
 
     def _evaluate_vmap(self, position: Params, batch: Batch | None) -> Evaluation:
         chains = len(next(iter(position.values())))
@@ -123,7 +124,8 @@ class LocalPosterior:
         with torch.enable_grad():
             losses = vmap(self.task.item_losses, in_dims=(0, None if shared else 0))(leaves, batch)
             loss = self.task.mean_loss(losses)
-            gradient = _gradient(loss.sum(), leaves)
+            with computing(self.precision, loss.device):
+                gradient = torch.autograd.grad(loss.sum(), list(leaves.values()), materialize_grads=True)
         return Evaluation(losses.detach(), loss.detach(), dict(zip(leaves, gradient, strict=True)))
 
     def _slice(self, batch: Batch | None, start: int, stop: int) -> Batch:
@@ -132,40 +134,6 @@ class LocalPosterior:
         return batch if (start, stop) == (0, len(tensors(batch)[0])) else map_batch(lambda t: t[start:stop], batch)
 
 
-def _gradient(value: Tensor, leaves: Params) -> list[Tensor]:
-    return list(torch.autograd.grad(value, list(leaves.values()), materialize_grads=True))
-
-
 def _chunks(items: int, size: int | None) -> list[tuple[int, int]]:
     size = items if size is None else size
     return [(start, min(start + size, items)) for start in range(0, items, size)]
-
-
-def faster_mode(task: Task, batch: Batch | None, *, chains: int) -> Literal["loop", "vmap"]:
-    """`vmap` where timed evaluations of all chains at w* say that it pays, else `loop`.
-
-    Args:
-        task: the task.
-        batch: items with axes (chain, sample, …), or None for all data.
-        chains: of the group; large models are not tried.
-    """
-    if chains == 1 or task.dimension > _VMAP_LARGEST:
-        return "loop"
-    position = {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in task.center.items()}
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
-            loop = _seconds(LocalPosterior(task, 1.0, 0.0, "loop"), position, batch)
-            batched = _seconds(LocalPosterior(task, 1.0, 0.0, "vmap"), position, batch)
-    except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
-        return "loop"
-    return "vmap" if batched < 0.9 * loop else "loop"
-
-
-def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
-    best = float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
-        target.evaluate(position, batch)
-        best = min(best, time.perf_counter() - began)
-    return best

@@ -1,0 +1,8 @@
+"""The target: the tempered, localised density, and how it is evaluated on the machine at hand."""
+
+from bitsandnats.target.micro_batch import choose_micro_batch as choose_micro_batch
+from bitsandnats.target.micro_batch import kept_bytes as kept_bytes
+from bitsandnats.target.micro_batch import total_memory as total_memory
+from bitsandnats.target.modes import faster_mode as faster_mode
+from bitsandnats.target.posterior import Evaluation as Evaluation
+from bitsandnats.target.posterior import LocalPosterior as LocalPosterior

@@ -1,0 +1,102 @@
+"""How many items a pass may hold, from what a pass keeps for its gradient and from the memory there is."""
+
+import math
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from bitsandnats._tree import map_batch, tensors
+from bitsandnats._types import Params
+from bitsandnats.target.posterior import LocalPosterior
+from bitsandnats.task import Task
+
+_SHARE = 0.4  # of the machine's memory that a pass may keep; not of what is free, so that a run can be repeated
+_SMALL = 1 << 20  # weights, and numbers of a batch, below which nothing is measured
+_BESIDE = 2.0  # what a pass needs at its peak, beside what it keeps
+
+
+def choose_micro_batch(target: LocalPosterior, batch_size: int, *, arrays: int) -> int | None:
+    """Items a pass at most; None = a whole batch at once.
+
+    On a GPU by trial: the batch is halved for as long as an evaluation runs out of memory beside the arrays that the
+    chain will need. Elsewhere by arithmetic: what a pass of one item keeps for its gradient, against a share of
+    the machine's memory.
+
+    Args:
+        target: the target, one chain at a time.
+        batch_size: items of a whole batch.
+        arrays: of the weights' size that the chain holds beside w* and the gradient.
+    """
+    task = target.task
+    one = task.batch(torch.arange(1))
+    numbers = batch_size * sum(t.numel() for t in tensors(one))
+    if batch_size == 1 or (task.dimension < _SMALL and numbers < _SMALL):
+        return None
+    if task.device.type == "cuda":
+        return _by_trial(target, batch_size, arrays)
+    item = kept_bytes(task, 1)
+    weights = sum(w.numel() * w.element_size() for w in task.center.values())
+    room = _SHARE * total_memory(task.device) - (arrays + 2) * weights
+    fitting = max(int(room / max(_BESIDE * item, 1.0)), 1)
+    return None if fitting >= batch_size else _even(batch_size, fitting)
+
+
+def kept_bytes(task: Task, items: int) -> int:
+    """Bytes that a forward pass over `items` items keeps for its gradient, the weights not counted."""
+    weights = {w.untyped_storage().data_ptr() for w in task.center.values()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    leaves = {name: w.detach().requires_grad_() for name, w in task.center.items()}
+    batch = task.batch(torch.arange(items) % len(task.data))
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        losses = task.item_losses(leaves, batch)
+    del losses
+    return sum(kept.values())
+
+
+def total_memory(device: torch.device) -> float:
+    """Bytes of memory where a task is; infinity where that is not known."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
+
+
+def _by_trial(target: LocalPosterior, batch_size: int, arrays: int) -> int | None:
+    task = target.task
+    position = {name: w.unsqueeze(0) for name, w in task.center.items()}
+
+    def fits(items: int) -> bool:
+        batch = task.batch(torch.arange(items) % len(task.data))
+        beside: list[Params] = []
+        try:
+            beside = [{name: torch.empty_like(w) for name, w in task.center.items()} for _ in range(arrays)]
+            target.evaluate(position, map_batch(lambda t: t.unsqueeze(0), batch))
+            return True
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            beside.clear()
+            torch.cuda.empty_cache()
+
+    return largest_fitting(batch_size, fits)
+
+
+def largest_fitting(batch_size: int, fits: Callable[[int], bool]) -> int | None:
+    """The batch halved for as long as it does not fit; None = it fits whole, 1 where nothing does."""
+    items = batch_size
+    while items > 1 and not fits(items):
+        items = math.ceil(items / 2)
+    return None if items == batch_size else items
+
+
+def _even(batch_size: int, fitting: int) -> int:
+    """The batch in as few passes as fit, all about the same."""
+    return math.ceil(batch_size / math.ceil(batch_size / fitting))

@@ -1,0 +1,41 @@
+"""Chains one after another or all at once: whichever is faster, by measurement."""
+
+import time
+import warnings
+from typing import Literal
+
+from bitsandnats._types import Batch, Params
+from bitsandnats.target.posterior import LocalPosterior
+from bitsandnats.task import Task
+
+_VMAP_LARGEST = 100_000  # coordinates of one chain
+
+
+def faster_mode(task: Task, batch: Batch | None, *, chains: int) -> Literal["loop", "vmap"]:
+    """`vmap` where timed evaluations of all chains at w* say that it pays, else `loop`.
+
+    Args:
+        task: the task.
+        batch: items with axes (chain, sample, …), or None for all data.
+        chains: of the group; large models are not tried.
+    """
+    if chains == 1 or task.dimension > _VMAP_LARGEST:
+        return "loop"
+    position = {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in task.center.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*batching rule.*")  # falls back to a loop that is slower still
+            loop = _seconds(LocalPosterior(task, 1.0, 0.0, "loop"), position, batch)
+            batched = _seconds(LocalPosterior(task, 1.0, 0.0, "vmap"), position, batch)
+    except (RuntimeError, NotImplementedError, UserWarning):  # some operations cannot be batched over parameters
+        return "loop"
+    return "vmap" if batched < 0.9 * loop else "loop"
+
+
+def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        target.evaluate(position, batch)
+        best = min(best, time.perf_counter() - began)
+    return best
