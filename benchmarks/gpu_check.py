@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -133,28 +134,32 @@ def step_ratios(shapes: list[Shape], device: torch.device, rounds: int) -> Itera
     yield "| model | precision | bare pass, s | draw | with paired baseline | with statistics |"
     yield "|---|---|---|---|---|---|"
     for shape in shapes:
-        model, task, tokens = made(shape, device)
         for precision in ("float32", "bfloat16"):
-            ratios: dict[str, list[float]] = {"none": [], "batch": [], "step": []}
-            passes = []
-            bare(model, tokens, precision, 2)
-            for _ in range(rounds):
-                one = timed(lambda p=precision: bare(model, tokens, p, shape.draws), device) / shape.draws
-                passes.append(one)
-                for name, found in ratios.items():
-                    kept = "step" if name == "step" else "none"
-                    paired = "batch" if name == "batch" else "none"
-                    # `statistics="step"` looks at the last four steps again: not part of a draw, so not of this table
-                    sampler = "sgld" if name != "step" else "rmsprop_sgld"
-                    changes = {"precision": precision, "baseline": paired, "statistics": kept, "sampler": sampler}
-                    found.append(draw_seconds(task, shape, **changes) / one)
-            middle = {name: statistics.median(found) for name, found in ratios.items()}
+            passes, middle = ratios(shape, device, precision, rounds)
             yield (
-                f"| {shape.name}, {shape.batch} x {shape.context} tokens | {precision} | {statistics.median(passes):.4f} "
+                f"| {shape.name}, {shape.batch} x {shape.context} tokens | {precision} | {passes:.4f} "
                 f"| {middle['none']:.2f} | {middle['batch']:.2f} | {middle['step']:.2f} (RMSProp) |"
             )
-        del model, task
-        released(device)
+            released(device)
+
+
+def ratios(shape: Shape, device: torch.device, precision: Precision, rounds: int) -> tuple[float, dict[str, float]]:
+    """Seconds of a bare pass, and draws in bare passes: medians of the rounds."""
+    model, task, tokens = made(shape, device)
+    found: dict[str, list[float]] = {"none": [], "batch": [], "step": []}
+    passes = []
+    bare(model, tokens, precision, 2)
+    for _ in range(rounds):
+        one = timed(partial(bare, model, tokens, precision, shape.draws), device) / shape.draws
+        passes.append(one)
+        for name, own in found.items():
+            kept = "step" if name == "step" else "none"
+            paired = "batch" if name == "batch" else "none"
+            # SGLD with statistics looks at its last four steps again, which is not part of a draw: RMSProp does not
+            sampler = "sgld" if name != "step" else "rmsprop_sgld"
+            changes = {"precision": precision, "baseline": paired, "statistics": kept, "sampler": sampler}
+            own.append(draw_seconds(task, shape, **changes) / one)
+    return statistics.median(passes), {name: statistics.median(own) for name, own in found.items()}
 
 
 def released(device: torch.device) -> None:
@@ -173,7 +178,7 @@ def utilisation(shape: Shape, device: torch.device) -> Iterator[str]:
     for precision in ("bfloat16", "tf32", "float32") if device.type == "cuda" else ("bfloat16", "float32"):
         try:
             bare(model, tokens, precision, 1)
-            seconds = timed(lambda p=precision: bare(model, tokens, p, 2), device) / 2
+            seconds = timed(partial(bare, model, tokens, precision, 2), device) / 2
             yield f"| {precision} | bare pass | {seconds:.3f} | {work / seconds / 1e12:.1f} |"
         except torch.OutOfMemoryError:
             yield f"| {precision} | bare pass | out of memory | |"
@@ -202,7 +207,7 @@ def memory(shape: Shape, device: torch.device) -> Iterator[str]:
     model, task, tokens = made(shape, device)
     array = 4 * task.dimension
     for precision in ("float32", "bfloat16"):
-        step = peak(lambda p=precision: bare(model, tokens, p, 1), device)
+        step = peak(partial(bare, model, tokens, precision, 1), device)
         model.zero_grad()
         yield f"| bare step, {precision} | {step / 2**30:.2f} | | |"
         for sampler, kept, aim in (
@@ -216,7 +221,7 @@ def memory(shape: Shape, device: torch.device) -> Iterator[str]:
                 try:
                     given = settings(shape, 6, precision=precision, sampler=sampler, statistics=kept)
                     given = given.model_copy(update={"micro_batch": shape.batch})
-                    found = peak(lambda s=given: sample(task, s), device)
+                    found = peak(partial(sample, task, given), device)
                 finally:
                     loss_room._PLAIN = before
                 said = (
@@ -236,7 +241,7 @@ def chunked(shape: Shape, device: torch.device) -> Iterator[str]:
             loss_room._PLAIN = 0 if rows else 1 << 62
             try:
                 given = settings(shape, 2, precision=precision).model_copy(update={"micro_batch": shape.batch})
-                found = peak(lambda s=given: sample(task, s), device)
+                found = peak(partial(sample, task, given), device)
                 seconds = draw_seconds(task, shape, precision=precision)
             finally:
                 loss_room._PLAIN = before
@@ -270,7 +275,6 @@ def main() -> None:
                 print(line, flush=True)
         except torch.OutOfMemoryError as error:
             print(f"| out of memory: {str(error).partition('.')[0]} |", flush=True)
-        section.close()
         released(device)
     print(f"\n{time.perf_counter() - began:.0f} s")
 
