@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bitsandnats._tree import numel
+from bitsandnats._version import __version__
 from bitsandnats.estimators.fits import findings, linear_fit
 from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE
 from bitsandnats.recipes.comparison import (
@@ -38,7 +39,7 @@ def provenance(command: str | None, seed: int) -> dict[str, Any]:
     """Versions, machine and the command that remakes a run."""
     packages = {name: _version(name) for name in ("torch", "transformers", "numpy", "xarray", "zarr")}
     return {
-        "version": _version("bitsandnats"),
+        "version": __version__,
         **{name: v for name, v in packages.items() if v},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

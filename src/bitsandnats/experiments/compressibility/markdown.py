@@ -29,7 +29,8 @@ def markdown(summary: dict[str, Any]) -> str:
         "```",
         "",
         f"{summary['verdict']['text']} bitsandnats {made['version']}, torch {made['torch']}, {made['platform']}, "
-        f"{made['cores']} cores, {made.get('workers', 1)} process(es), seed {made['seed']}.",
+        f"{made['cores']} cores, {made.get('workers', 1)} process(es) on {made.get('device', 'cpu')}, "
+        f"{made['seconds'] / 60:.0f} min, seed {made['seed']}.",
         "",
         *(f"- {finding}" for finding in summary["findings"]),
         "",
