@@ -118,6 +118,61 @@ def show_compressibility(summary: dict[str, Any]) -> None:
     out.print(summary["verdict"]["text"], style="bold", markup=False, highlight=False)
 
 
+def show_grokking_plan(rows: Sequence[Any], workers: int) -> None:
+    """What will be trained and measured, and what it will cost."""
+    out = console.output()
+    table = _table(
+        ("operation, network, regime",),
+        ("parameters", "n", "seeds", "points", "step", "training", "a point: bytes", "λ̂", "in all"),
+    )
+    for row in rows:
+        table.add_row(
+            row.arm,
+            _count(row.parameters),
+            f"{row.pairs:,}",
+            str(row.seeds),
+            str(row.checkpoints),
+            f"{1000 * row.step_seconds:.2g} ms",
+            *(_brief(seconds) for seconds in (row.training, row.complexity, row.llc, row.seconds)),
+        )
+    out.print(table, highlight=False)
+    total = _span(sum(row.seconds for row in rows) / workers)
+    shared = f" by {workers} processes" if workers > 1 else ""
+    console.say(f"predicted from a few measured steps and searches: {total} in all{shared}, within a factor of 3")
+
+
+def show_grokking(summary: dict[str, Any]) -> None:
+    """Peak and fall of each arm, the findings, and the verdict."""
+    out = console.output()
+    table = _table(
+        ("operation, network, regime",), ("test accuracy", "peak, bytes", "fall at 95 %", "at the end", "λ̂ at the end")
+    )
+    for arm in summary["arms"]:
+        sizes, llc = arm["bytes"], arm["llc"]
+        table.add_row(
+            arm["arm"],
+            _mean(arm["test_accuracy"], ".1%"),
+            *(_mean(None if sizes is None else sizes[name], form) for name, form in _FALLS),
+            _mean(None if llc is None else llc["fall_last"], ".2f"),
+        )
+    out.print(table, highlight=False)
+    for said in summary["findings"]:
+        item = Table.grid(padding=(0, 1))
+        item.add_row("•", Text(said))
+        out.print(item, highlight=False)
+    out.print(summary["verdict"]["text"], style="bold", markup=False, highlight=False)
+
+
+_FALLS = (("peak", ",.0f"), ("fall", ".2f"), ("fall_last", ".2f"))
+
+
+def _mean(found: dict[str, Any] | None, form: str) -> str:
+    """Mean ± standard deviation over seeds."""
+    if found is None:
+        return "—"
+    return f"{found['mean']:{form}}" + ("" if found["sd"] is None else f" ± {found['sd']:{form}}")
+
+
 def show_checks(checks: Sequence[Any]) -> None:
     """The self-test: a line a known answer, then why those that failed did."""
     out = console.output()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import console, experiment_tables, options
+from bitsandnats.cli import console, experiment_tables, options, reproduce_grokking
 from bitsandnats.errors import InputError, message
 
 DLN_EXAMPLES = (
@@ -22,9 +22,10 @@ COMPRESSIBILITY_EXAMPLES = (
 
 app = typer.Typer(
     help="Runs a published study again: see 'bitsandnats ls experiments'.",
-    epilog="\n".join(("Examples:", DLN_EXAMPLES[0], COMPRESSIBILITY_EXAMPLES[0])),
+    epilog="\n".join(("Examples:", DLN_EXAMPLES[0], COMPRESSIBILITY_EXAMPLES[0], reproduce_grokking.EXAMPLES[0])),
     no_args_is_help=True,
 )
+app.command("grokking", epilog="\n".join(("Examples:", *reproduce_grokking.EXAMPLES)))(reproduce_grokking.grokking)
 
 
 @app.command("dln-benchmark", epilog="\n".join(("Examples:", *DLN_EXAMPLES)))

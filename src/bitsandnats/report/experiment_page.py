@@ -10,6 +10,7 @@ from bitsandnats.report import numbers
 from bitsandnats.report.compressibility_page import compressibility_page
 from bitsandnats.report.experiment_base import Page, environment, order
 from bitsandnats.report.experiment_figures import CALIBRATED, arm_name, benchmark_figures, network_rows
+from bitsandnats.report.grokking_page import grokking_page
 from bitsandnats.report.page import javascript, setting
 from bitsandnats.report.tables import Row, Run
 
@@ -106,5 +107,6 @@ _VERDICTS = {"aims met": "good", "aims not met": "bad", "not judged": "caution"}
 EXPERIMENTS: dict[str, Callable[[Run], Page]] = {
     "dln-benchmark": benchmark_page,
     "compressibility": compressibility_page,
+    "grokking": grokking_page,
 }
 """A summary's kind -> its page."""

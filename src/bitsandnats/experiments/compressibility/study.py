@@ -1,28 +1,26 @@
 """compressibility(): suites trained, studied, sampled at the published settings and pruned; stored and tabulated."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bitsandnats._types import Progress, silent
 from bitsandnats.errors import BitsAndNatsError, StoreError
-from bitsandnats.executor import Work, run_here, run_in_processes
 from bitsandnats.experiments.compressibility.costs import PlanRow
 from bitsandnats.experiments.compressibility.markdown import markdown
 from bitsandnats.experiments.compressibility.plan import Plan, Suite
 from bitsandnats.experiments.compressibility.summary import study_summary
 from bitsandnats.experiments.compressibility.tracker import Tracker
 from bitsandnats.experiments.compressibility.works import PruneWork, PublishedWork, TrainWork, further, train
+from bitsandnats.experiments.conduct import Conduct, conduct
 from bitsandnats.recipes.checkpoint import CheckpointWork
 from bitsandnats.recipes.published import published_settings
 from bitsandnats.recipes.series import Series, checkpoint_series
 from bitsandnats.recipes.study import study
-from bitsandnats.recipes.summary import provenance
 from bitsandnats.settings import Settings, changed
-from bitsandnats.store import Run, create_run, write_json, write_text
+from bitsandnats.store import Run
 
 PAPER = "2510.12077"
 _BETWEEN = 120.0  # seconds
@@ -62,23 +60,25 @@ def compressibility(
         DataError: a suite lacks what is measured.
         ModelError: training diverged.
     """
-    made = provenance(command, plan.seed)
-    run = create_run(out, plan.run_settings(), provenance=made)
-    began = time.perf_counter()
-    tracker = Tracker(progress, plan, costs)
-    _train(run, plan, workers, device, tracker)
-    series = {suite.name: _series(run, plan, suite, device) for suite in plan.suites}
     studies: dict[str, Any] = {}
     failed: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
 
-    def write() -> None:
-        spent = {"seconds": time.perf_counter() - began, "workers": workers, "device": device or "cpu"}
-        spent["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        summary = study_summary(plan, studies, rows, failed, {**made, **spent})
-        write_json(run.path / "summary.json", summary)
-        write_text(run.path / "tables.md", markdown(summary))
+    def summarise(made: dict[str, Any]) -> dict[str, Any]:
+        return study_summary(plan, studies, rows, failed, made)
 
+    made = conduct(
+        out,
+        plan.run_settings(),
+        command=command,
+        workers=workers,
+        device=device,
+        summarise=summarise,
+        tabulate=markdown,
+    )
+    run, tracker = made.run, Tracker(progress, plan, costs)
+    _train(made, plan, device, tracker)
+    series = {suite.name: _series(run, plan, suite, device) for suite in plan.suites}
     for suite in plan.suites:
         try:
             done = _study(run, plan, suite, series[suite.name], workers, tracker.study(suite.name))
@@ -88,16 +88,16 @@ def compressibility(
             failed[suite.name] = str(error)
         else:
             studies[suite.name] = done.summary()
-        write()
+        made.write()
     works = _works(run.path, plan, series)
-    with closing(_stream(further, works, tracker.further(works), workers)) as stream:
+    with closing(made.results(further, works, tracker.further(works))) as stream:
         written = time.perf_counter()
         for _, row in stream:
             rows.append(row)
             if time.perf_counter() - written > _BETWEEN:  # the tables take seconds to make
-                write()
+                made.write()
                 written = time.perf_counter()
-    write()
+    made.write()
     return run
 
 
@@ -111,13 +111,13 @@ def study_folder(run: Path, name: str) -> Path:
     return run / "studies" / name
 
 
-def _train(run: Run, plan: Plan, workers: int, device: str | None, tracker: Tracker) -> None:
+def _train(made: Conduct, plan: Plan, device: str | None, tracker: Tracker) -> None:
     """The suites that are not there yet, the largest first: by several processes it ends soonest so."""
     suites = [suite for suite in reversed(plan.suites) if suite.folder is None]
-    works = [TrainWork(suite_folder(run.path, suite), suite, plan.corpus_bytes, device) for suite in suites]
+    works = [TrainWork(suite_folder(made.run.path, suite), suite, plan.corpus_bytes, device) for suite in suites]
     names = [suite.name for suite in suites]
     if works:
-        with closing(_stream(train, works, tracker.training(names), min(workers, len(works)))) as stream:
+        with closing(made.results(train, works, tracker.training(names), most=len(works))) as stream:
             for _ in stream:
                 pass
 
@@ -181,11 +181,3 @@ def _published_work(folder: Path, suite: str, label: str, series: Series, settin
     name = f"{suite}-{label}"
     own = Series({name: series.load[label]}, series.evaluation, {name: series.steps[label]})
     return CheckpointWork(folder, own, name, settings, (), ())
-
-
-def _stream(
-    work: Work, items: Sequence[Any], told: Callable[[int, str, int, int], None], workers: int
-) -> Generator[tuple[int, Any], None, None]:
-    if workers == 1:
-        return run_here(work, items, told)
-    return run_in_processes(work, items, told, workers=workers)

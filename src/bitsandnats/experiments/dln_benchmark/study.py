@@ -1,22 +1,19 @@
 """dln_benchmark(): every arm of a plan, measured, stored and tabulated."""
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bitsandnats._types import Progress, silent
-from bitsandnats.executor import run_here, run_in_processes
+from bitsandnats.experiments.conduct import Weighted, conduct
 from bitsandnats.experiments.dln_benchmark import tables
 from bitsandnats.experiments.dln_benchmark.aims import CALIBRATED
 from bitsandnats.experiments.dln_benchmark.markdown import markdown
 from bitsandnats.experiments.dln_benchmark.network import NetworkWork, measure_network
 from bitsandnats.experiments.dln_benchmark.plan import Plan, PlanRow
 from bitsandnats.experiments.dln_benchmark.rules import stated_rules
-from bitsandnats.recipes.summary import provenance
-from bitsandnats.store import Run, create_run, write_json, write_text
+from bitsandnats.store import Run
 
 TITLE = "Samplers on deep linear networks whose λ is known"
 
@@ -51,28 +48,20 @@ def dln_benchmark(
         InputError: an option is out of range.
         StoreError: the run folder cannot be used.
     """
-    made = provenance(command, plan.seed)
-    run = create_run(out, plan.run_settings(), provenance=made)
-    began = time.perf_counter()
-    works = _works(run.path, plan)
-    tracker = _Tracker(progress, _weights(works, costs))
-    stream = (
-        run_here(measure_network, works, tracker)
-        if workers == 1
-        else run_in_processes(measure_network, works, tracker, workers=workers)
-    )
     measured: dict[int, list[dict[str, Any]]] = {}
-    with closing(stream):  # an interrupt here, between results, must end the workers too
+
+    def summarise(made: dict[str, Any]) -> dict[str, Any]:
+        return benchmark_summary(plan, [row for i in sorted(measured) for row in measured[i]], made)
+
+    made = conduct(out, plan.run_settings(), command=command, workers=workers, summarise=summarise, tabulate=markdown)
+    works = _works(made.run.path, plan)
+    tracker = Weighted(progress, "networks", _weights(works, costs))
+    with closing(made.results(measure_network, works, tracker)) as stream:
         for index, rows in stream:
             measured[index] = rows
             tracker(index, "network", 1, 1)
-            spent = {"seconds": time.perf_counter() - began, "workers": workers}
-            spent["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            found = [row for i in sorted(measured) for row in measured[i]]
-            summary = benchmark_summary(plan, found, {**made, **spent})
-            write_json(run.path / "summary.json", summary)
-            write_text(run.path / "tables.md", markdown(summary))
-    return run
+            made.write()
+    return made.run
 
 
 def benchmark_summary(plan: Plan, networks: list[dict[str, Any]], made: dict[str, Any]) -> dict[str, Any]:
@@ -115,17 +104,3 @@ def _weights(works: Sequence[NetworkWork], costs: Sequence[PlanRow]) -> list[flo
     return [
         sum(seconds.get((w.size, w.samples, name), 1.0) for name in (CALIBRATED, *w.samplers)) or 1.0 for w in works
     ]
-
-
-class _Tracker:
-    """Progress of many networks as one count, each by its weight."""
-
-    def __init__(self, progress: Progress, weights: Sequence[float]) -> None:
-        self._progress, self._done = progress, [0.0] * len(weights)
-        self._shares = [1000 * w / sum(weights) for w in weights]
-
-    def __call__(self, index: int, stage: str, done: int, total: int) -> None:
-        """One event of one network."""
-        self._done[index] = max(self._done[index], done / max(total, 1))
-        reached = sum(s * d for s, d in zip(self._shares, self._done, strict=True))
-        self._progress("networks", round(reached), 1000)

@@ -1,0 +1,132 @@
+"""Training steps a second of the grokking study against a straightforward loop, in one process, pair by pair.
+
+    python benchmarks/grokking_training.py                  prints the table as Markdown
+    python benchmarks/grokking_training.py --device cuda
+    python benchmarks/grokking_training.py --rounds 3 --seconds 0.2
+
+Straightforward: one network at a time, logits at all four places, `torch.optim.AdamW` as it comes, batches by index
+from tensors. Then one change after the other: the fused optimizer, the last place only, and several seeds stacked in one
+step, as the study trains. Every round times all of them in turn, so that a machine whose speed drifts cancels out; the
+median and the quartiles of the rounds' ratios are given. The arithmetic is equal but for the places that no loss sees.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from bitsandnats.experiments.grokking.networks import fresh
+from bitsandnats.experiments.grokking.plan import grokking_plan
+from bitsandnats.experiments.grokking.stack import Stack
+from bitsandnats.experiments.grokking.training import Recipe, Regime, stepper_of, training_tables
+
+DECAY = Regime("decay", 1.0)
+SHAPES = {
+    "small, MLP": grokking_plan(small=True).arms[0].recipe,
+    "small, transformer": grokking_plan(small=True, networks=["transformer"]).arms[0].recipe,
+    "whole, transformer": grokking_plan(operations=["addition"], networks=["transformer"]).arms[0].recipe,
+    "whole, MLP": grokking_plan(operations=["addition"], networks=["mlp"]).arms[0].recipe,
+}
+
+
+def plain(recipe: Recipe, device: str, places: int, *, fused: bool) -> Callable[[], None]:
+    """One step of one network."""
+    module = recipe.network.build(recipe.modulus, places)
+    values = fresh(module, 0)
+    module = module.to_empty(device=device)
+    module.load_state_dict(values)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=1.0, fused=fused or None
+    )
+    tables = training_tables(recipe, [0], device)[0]
+    inputs, labels = tables.inputs[0], tables.labels[0]
+    size = min(recipe.batch_size or len(labels), len(labels))
+
+    def step() -> None:
+        chosen = torch.randperm(len(labels), device=device)[:size] if size < len(labels) else slice(None)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs[chosen]), labels[chosen]).backward()
+        optimizer.step()
+
+    return step
+
+
+def stacked(recipe: Recipe, device: str, seeds: int) -> Callable[[], None]:
+    """One step of several networks."""
+    module = recipe.network.build(recipe.modulus)
+    stack = Stack(module)
+    runs = [(DECAY, seed) for seed in range(seeds)]
+    rows = torch.stack([stack.layout.row(fresh(module, seed)) for seed in range(seeds)]).to(device).requires_grad_()
+    tables = training_tables(recipe, list(range(seeds)), device)[0]
+    count = tables.labels.shape[1]
+    size = min(recipe.batch_size or count, count)
+    take = stepper_of(stack, rows, recipe, runs)
+
+    def step() -> None:
+        if size == count:
+            take(tables.inputs, tables.labels)
+            return
+        order = torch.stack([torch.randperm(count, device=device)[:size] for _ in range(seeds)])
+        take(torch.take_along_dim(tables.inputs, order.unsqueeze(-1), 1), torch.take_along_dim(tables.labels, order, 1))
+
+    return step
+
+
+def rate(step: Callable[[], None], seconds: float, device: str) -> float:
+    """Steps a second."""
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds or count < 2:
+        step()
+        count += 1
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return count / (time.perf_counter() - began)
+
+
+def measure(recipe: Recipe, device: str, rounds: int, seconds: float) -> list[tuple[str, float, str]]:
+    """Name, steps of one network a second, and the ratio to the straightforward loop, of every variant."""
+    variants: dict[str, tuple[int, Callable[[], None]]] = {
+        "straightforward loop": (1, plain(recipe, device, 4, fused=False)),
+        "and the fused optimizer": (1, plain(recipe, device, 4, fused=True)),
+    }
+    if recipe.network.kind == "transformer":
+        variants["and the last place only"] = (1, plain(recipe, device, 1, fused=True))
+    for seeds in (3, 12):
+        variants[f"and {seeds} networks a step"] = (seeds, stacked(recipe, device, seeds))
+    for _, step in variants.values():
+        rate(step, 0.0, device)
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, (networks, step) in variants.items():
+            found[name].append(networks * rate(step, seconds, device))
+    first = found["straightforward loop"]
+    rows = []
+    for name, rates in found.items():
+        ratios = sorted(a / b for a, b in zip(rates, first, strict=True))
+        low, middle, high = (ratios[round(share * (len(ratios) - 1))] for share in (0.25, 0.5, 0.75))
+        rows.append((name, statistics.median(rates), f"{middle:.2f} ({low:.2f} to {high:.2f})"))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each variant a round")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    where = torch.cuda.get_device_name() if asked.device != "cpu" else f"{platform.machine()}, one thread"
+    print(f"torch {torch.__version__}, {where}; steps of one network a second, median of {asked.rounds} rounds.\n")
+    print("| networks | training | steps a second | to the straightforward loop (quartiles) |\n|---|---|---|---|")
+    for name, recipe in SHAPES.items():
+        words = f"{name}, {recipe.network.width} wide, batch {recipe.batch_size or 'of all pairs'}"
+        for variant, value, ratio in measure(recipe, asked.device, asked.rounds, asked.seconds):
+            print(f"| {words} | {variant} | {value:,.0f} | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()
