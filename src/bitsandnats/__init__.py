@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bitsandnats.critical import critical_point as critical_point
     from bitsandnats.estimators.llc import LLC as LLC
     from bitsandnats.estimators.verdict import Verdict as Verdict
+    from bitsandnats.recipes.attribution import influence as influence
+    from bitsandnats.recipes.attribution import loss_kernel as loss_kernel
+    from bitsandnats.recipes.attribution import observe as observe
     from bitsandnats.recipes.complexity import Complexity as Complexity
     from bitsandnats.recipes.complexity import complexities as complexities
     from bitsandnats.recipes.complexity import complexity as complexity
@@ -45,6 +48,9 @@ _HOMES = {
     "critical_point": "bitsandnats.critical",
     "estimate_llc": "bitsandnats.recipes.llc",
     "fold_layer_norm": "bitsandnats.structure",
+    "influence": "bitsandnats.recipes.attribution",
+    "loss_kernel": "bitsandnats.recipes.attribution",
+    "observe": "bitsandnats.recipes.attribution",
     "open_run": "bitsandnats.store",
     "study": "bitsandnats.recipes.study",
     "write_report": "bitsandnats.report",
@@ -67,7 +73,10 @@ __all__ = [
     "estimate_llc",
     "fold_layer_norm",
     "hf",
+    "influence",
+    "loss_kernel",
     "losses",
+    "observe",
     "open_run",
     "regularisers",
     "study",

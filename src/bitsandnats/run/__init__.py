@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from bitsandnats import observables as observables_room
 from bitsandnats import samplers
 from bitsandnats._rng import generator
 from bitsandnats._types import Params, Progress, silent
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
-from bitsandnats.observables import reducers
+from bitsandnats.observables.watch import Observables, Watching
 from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
@@ -36,7 +35,7 @@ def sample(
     task: Task,
     settings: Settings,
     *,
-    observables: Mapping[str, str] | None = None,
+    observables: Observables | None = None,
     extend: Callable[[xr.DataTree], int] | None = None,
     progress: Progress = silent,
 ) -> xr.DataTree:
@@ -49,7 +48,8 @@ def sample(
     Args:
         task: what is modelled.
         settings: the sampler and its settings.
-        observables: name of an observable -> `trace`, `moments` or `thin(k)`; applied to the draws after burn-in.
+        observables: name of an observable -> `trace`, `moments` or `thin(k)`, or a `Watch` of one's own; applied to the
+            draws after burn-in.
         extend: given the draws so far, how many more each chain is to make; 0 ends. The chains go on from where they
             are: extended or asked for at once, the draws are the same.
         progress: told after every few steps.
@@ -198,7 +198,7 @@ def _run_group(
     group: list[int],
     full: bool,
     baseline: Baseline,
-    observables: dict[str, str],
+    observables: Observables,
     progress: _Shifted,
 ) -> Generator[Part, int, None]:
     """Yields what the chains have left behind after `settings.steps`; sent a number, goes on for as many steps."""
@@ -207,9 +207,7 @@ def _run_group(
     batches = [generator(settings.seed, c, "batches") for c in group]
     state = sampler.init(rng, _starts(task, settings, group))
     rows = Rows()
-    watch = {name: observables_room.registry.build(name) for name in observables}
-    keep = {name: reducers.build(kind) for name, kind in observables.items()}
-    kept = {name: keep[name].init() for name in keep}
+    watching = Watching(observables)
     checked = settings.sampler == "sgld" and settings.statistics == "step" and settings.gradient == "plain"
     accepted: list[Tensor] = []
     broken: list[Tensor] = []  # since the last look
@@ -219,8 +217,7 @@ def _run_group(
             indices = None if full else batch_indices(batches, len(task.data), settings.batch_size)
             batch = None if indices is None else task.batch(indices)
             if step >= settings.burn_in:
-                for name, look in watch.items():
-                    kept[name] = keep[name].update(kept[name], look(task.center, state.position))
+                watching.look(task.center, state.position)
             # a step consumes its state
             start = _copied(state.position) if checked and step >= steps - CHECKED else None
             state, info = sampler.step(rng, state, batch)
@@ -248,7 +245,7 @@ def _run_group(
         for chain in np.flatnonzero(diverged_at >= 0):  # NaN from the step on at which a chain died
             for trace in traces.values():
                 trace[chain, diverged_at[chain] :] = np.nan
-        observed = {name: keep[name].result(kept[name]) for name in keep} if (diverged_at < 0).all() else {}
+        observed = watching.results() if (diverged_at < 0).all() else {}
         acceptance = torch.stack(accepted[-CHECKED:], 1).numpy() if accepted else None
         steps += yield Part(traces, diverged_at, observed, acceptance)
 

@@ -7,6 +7,8 @@ from bitsandnats.toys.deep_linear import mixed_rank_teacher as mixed_rank_teache
 from bitsandnats.toys.deep_linear import mixed_ranks as mixed_ranks
 from bitsandnats.toys.deep_linear import random_deep_linear as random_deep_linear
 from bitsandnats.toys.deep_linear import reduced_rank as reduced_rank
+from bitsandnats.toys.item_quadratics import item_quadratics as item_quadratics
+from bitsandnats.toys.item_quadratics import items as items
 from bitsandnats.toys.monomials import Monomial as Monomial
 from bitsandnats.toys.monomials import monomial as monomial
 from bitsandnats.toys.monomials import sum_of_monomials as sum_of_monomials

@@ -1,0 +1,5 @@
+"""Which data and which components: one run of chains, and what is read from it."""
+
+from bitsandnats.recipes.attribution.influence import influence as influence
+from bitsandnats.recipes.attribution.kernel import loss_kernel as loss_kernel
+from bitsandnats.recipes.attribution.observe import observe as observe

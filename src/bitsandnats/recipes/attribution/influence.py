@@ -1,0 +1,116 @@
+"""influence(): which training samples help or harm which queries."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import xarray as xr
+
+from bitsandnats._types import Progress, silent
+from bitsandnats.errors import InputError, message
+from bitsandnats.estimators.bif import Influence, bif
+from bitsandnats.observables.subsets import as_subset, check_units
+from bitsandnats.recipes.attribution.observe import observe
+from bitsandnats.settings import Settings
+from bitsandnats.task import Task
+
+TOKENS = ("none", "train", "query")
+
+
+def influence(
+    task: Task,
+    train: Any = None,
+    query: Any = None,
+    *,
+    run: xr.DataTree | None = None,
+    tokens: Literal["none", "train", "query"] = "none",
+    settings: Settings | None = None,
+    looks: int = 256,
+    chains: int | None = None,
+    draws: int | None = None,
+    step_size: float | None = None,
+    gamma: float | None = None,
+    nbeta: float | None = None,
+    batch_size: int | None = None,
+    sampler: str | None = None,
+    burn_in: int | None = None,
+    seed: int | None = None,
+    train_labels: Sequence[Any] | None = None,
+    query_labels: Sequence[Any] | None = None,
+    train_previews: Sequence[Any] | None = None,
+    query_previews: Sequence[Any] | None = None,
+    progress: Progress = silent,
+) -> Influence:
+    """Bayesian influence of training samples on queries, as a measurement with its reliability.
+
+    Negative: giving the training sample more weight lowers the query's loss. Whatever setting is not given is
+    calibrated as for `estimate_llc`, and the run can be read as an estimate of λ̂ too.
+
+    Args:
+        task: what is modelled.
+        train: data of the task's form, or indices of the task's own items; None = all of them.
+        query: data of the task's form, indices of items, or another `Task` at the same weights for another loss.
+        run: a run of `observe` with subsets `train` and `query`, to be read instead of sampling.
+        tokens: which side has a row or column a token in place of one an item; for both, or for named positions, give
+            an `observables.subsets.Subset`.
+        settings: of the sampler; None = calibrated.
+        looks: draws a chain, at most, at which the losses are evaluated.
+        chains: independent chains.
+        draws: steps of each chain that count.
+        step_size: ε.
+        gamma: γ.
+        nbeta: nβ.
+        batch_size: items a minibatch.
+        sampler: as in `bitsandnats ls samplers`.
+        burn_in: steps of each chain before the draws.
+        seed: of all chains.
+        train_labels: kept with the run.
+        query_labels: kept with the run.
+        train_previews: text or image an item, for the report.
+        query_previews: the same of the queries.
+        progress: told of the work as it is done.
+
+    Returns:
+        `.bif`, `.normalised` (query, train), `.reliability`, `.verdict`, `.top(query)`, `.suspects()`, `.dataset`.
+
+    Raises:
+        InputError: a setting is out of range, units differ, or there are no queries.
+        DataError: data are not of the task's form, or no query's loss moves.
+        StoreError: the run holds no such pair.
+    """
+    if run is not None:
+        return bif(run)
+    if query is None:
+        raise InputError(message(expected="queries", got="none", do="give data or indices of items"))
+    if tokens not in TOKENS:
+        raise InputError(message(expected=f"tokens among {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
+    if isinstance(query, Task):
+        check_units({"train": task, "query": query})
+    per = {side: "token" if tokens == side else "item" for side in ("train", "query")}
+    options = {
+        "chains": chains,
+        "draws": draws,
+        "step_size": step_size,
+        "gamma": gamma,
+        "nbeta": nbeta,
+        "batch_size": batch_size,
+        "sampler": sampler,
+        "burn_in": burn_in,
+        "seed": seed,
+    }
+    subsets = {
+        "train": as_subset(task, range(len(task.data)) if train is None else train, per=per["train"]),
+        "query": query if isinstance(query, Task) else as_subset(task, query, per=per["query"]),
+    }
+    given = {"train": (train_labels, train_previews), "query": (query_labels, query_previews)}
+    tree = observe(
+        task,
+        subsets,
+        pairs=[("query", "train")],
+        settings=settings,
+        options=options,
+        looks=looks,
+        labels={side: both[0] for side, both in given.items() if both[0] is not None},
+        previews={side: both[1] for side, both in given.items() if both[1] is not None},
+        progress=progress,
+    )
+    return bif(tree)

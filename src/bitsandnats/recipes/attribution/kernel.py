@@ -1,0 +1,96 @@
+"""loss_kernel(): which inputs the network treats alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from bitsandnats._types import Progress, silent
+from bitsandnats.errors import InputError, message
+from bitsandnats.estimators.loss_kernel import LossKernel
+from bitsandnats.estimators.loss_kernel import loss_kernel as read_kernel
+from bitsandnats.observables.subsets import as_subset
+from bitsandnats.recipes.attribution.observe import observe
+from bitsandnats.settings import Settings
+from bitsandnats.task import Task
+
+
+def loss_kernel(
+    task: Task,
+    inputs: Any = None,
+    *,
+    run: xr.DataTree | None = None,
+    labels: Sequence[Any] | None = None,
+    previews: Sequence[Any] | None = None,
+    settings: Settings | None = None,
+    looks: int = 256,
+    chains: int | None = None,
+    draws: int | None = None,
+    step_size: float | None = None,
+    gamma: float | None = None,
+    nbeta: float | None = None,
+    batch_size: int | None = None,
+    sampler: str | None = None,
+    burn_in: int | None = None,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> LossKernel:
+    """The loss kernel of some inputs, as a measurement with its reliability.
+
+    Whatever setting is not given is calibrated as for `estimate_llc`.
+
+    Args:
+        task: what is modelled.
+        inputs: data of the task's form, or indices of the task's own items; None = all of them.
+        run: a run of `observe` that kept the pair (inputs, inputs), to be read instead of sampling.
+        labels: one an input, kept with the run.
+        previews: text or image an input, for the report.
+        settings: of the sampler; None = calibrated.
+        looks: draws a chain, at most, at which the losses are evaluated.
+        chains: independent chains.
+        draws: steps of each chain that count.
+        step_size: ε.
+        gamma: γ.
+        nbeta: nβ.
+        batch_size: items a minibatch.
+        sampler: as in `bitsandnats ls samplers`.
+        burn_in: steps of each chain before the draws.
+        seed: of all chains.
+        progress: told of the work as it is done.
+
+    Returns:
+        `.kernel`, `.correlation` (input, other), `.reliability`, `.verdict`, `.neighbours(i)`, `.features(rank)`.
+
+    Raises:
+        InputError: a setting is out of range, or fewer than 2 inputs.
+        DataError: data are not of the task's form, or no loss moves.
+        StoreError: the run holds no such pair.
+    """
+    if run is not None:
+        return read_kernel(run)
+    options = {
+        "chains": chains,
+        "draws": draws,
+        "step_size": step_size,
+        "gamma": gamma,
+        "nbeta": nbeta,
+        "batch_size": batch_size,
+        "sampler": sampler,
+        "burn_in": burn_in,
+        "seed": seed,
+    }
+    chosen = as_subset(task, range(len(task.data)) if inputs is None else inputs)
+    if len(chosen.data) < 2:
+        raise InputError(message(expected="at least 2 inputs", got=str(len(chosen.data)), do="give more"))
+    tree = observe(
+        task,
+        {"inputs": chosen},
+        pairs=[("inputs", "inputs")],
+        settings=settings,
+        options=options,
+        looks=looks,
+        labels=None if labels is None else {"inputs": labels},
+        previews=None if previews is None else {"inputs": previews},
+        progress=progress,
+    )
+    return read_kernel(tree)
