@@ -3,7 +3,7 @@
 import typer
 
 from bitsandnats._version import __version__
-from bitsandnats.cli import complexity, demo, inspect, measure, reproduce, selftest, study, train
+from bitsandnats.cli import attribution, complexity, demo, inspect, measure, reproduce, selftest, study, train
 
 _EXAMPLES = (
     "Examples:",
@@ -50,6 +50,8 @@ for verb, examples in (
     (study.study, study.EXAMPLES),
     (measure.llc, measure.LLC_EXAMPLES),
     (measure.compress, measure.COMPRESS_EXAMPLES),
+    (attribution.influence, attribution.INFLUENCE_EXAMPLES),
+    (attribution.kernel, attribution.KERNEL_EXAMPLES),
     (complexity.decompress, complexity.DECOMPRESS_EXAMPLES),
     (complexity.complexity, complexity.EXAMPLES),
     (selftest.selftest, selftest.EXAMPLES),

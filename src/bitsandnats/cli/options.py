@@ -174,6 +174,11 @@ def check_alone(option: str, others: dict[str, Any]) -> None:
             raise InputError(message(expected=f"no {name} beside {option}", got="one", do="leave one of them out"))
 
 
+def is_function(model: str) -> bool:
+    """Whether MODEL is `package.module:function`."""
+    return _REFERENCE.fullmatch(model) is not None
+
+
 def check_no_function(model: str, option: str) -> None:
     """Refuses an option beside a function, which makes its own choices.
 

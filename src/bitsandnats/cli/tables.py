@@ -47,13 +47,13 @@ def show_study(summary: dict[str, Any], out: Console) -> None:
         _item(said, out)
     for finding in summary["findings"]:
         _item(finding, out)
-    _verdict(summary["verdict"]["text"], summary["verdict"]["status"], out)
+    show_verdict(summary["verdict"]["text"], summary["verdict"]["status"], out)
 
 
 def show_llc(estimate: Any, settings: Any) -> None:
     """One estimate, the settings behind it, and why they were chosen."""
     out = console.output()
-    _verdict(str(estimate), estimate.verdict.status, out)
+    show_verdict(str(estimate), estimate.verdict.status, out)
     if estimate.resolution is not None:
         out.print(str(estimate.resolution), markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -194,7 +194,8 @@ def _item(said: str, out: Console) -> None:
     out.print(table, highlight=False)
 
 
-def _verdict(said: str, status: str, out: Console) -> None:
+def show_verdict(said: str, status: str, out: Console) -> None:
+    """A verdict in its colour."""
     out.print(said, style=_STYLES[status], markup=False, highlight=False)
 
 

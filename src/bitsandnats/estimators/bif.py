@@ -13,9 +13,7 @@ from bitsandnats.estimators.covariance import correlation, covariance, standard_
 from bitsandnats.estimators.reliability import Reliability, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
 
-SIGN = (
-    "negative: giving the training sample more weight lowers the query's loss (it helps); positive: raises it (it harms)"
-)
+SIGN = "negative: more weight for a training sample lowers the query's loss (helps); positive: raises it (harms)"
 
 
 class Named(NamedTuple):
@@ -83,8 +81,7 @@ class Influence:
 
     def __str__(self) -> str:
         queries, train = self.bif.shape
-        shown = f"influence of {train} training samples on {queries} queries: {self.verdict}"
-        return f"{shown}  (split-half reliability {self.reliability.overall:.2f}; {SIGN})"
+        return f"influence of {train} training samples on {queries} queries  {self.reliability}"
 
     def _named(self, query: int, column: int) -> Named:
         data = self.dataset
@@ -128,7 +125,7 @@ def bif(tree: xr.DataTree, train: str = "train", query: str = "query") -> Influe
         coords=named,
         attrs={"sign": SIGN, "estimand": "-Cov(l_train, l_query), squared nats"},
     )
-    known = reliability(tree, of_covariance(tree, query, train), row_variance=rows, what="query")
+    known = reliability(tree, of_covariance(tree, query, train), row_variance=rows, what="queries")
     halves = {"reliability_over_chains": known.over_chains, "reliability_over_draws": known.over_draws}
     return Influence(dataset.assign({name: ("query", rows) for name, rows in halves.items()}), known, tree)
 

@@ -52,14 +52,7 @@ def chain_sums(
     first, second = (columns, rows) if transposed else (rows, columns)
     name = f"losses_{columns}" if rows == "loss" else f"cross_{first}_{second}"
     if name not in kept:
-        pairs = [str(v)[6:].replace("_", " × ") for v in kept if str(v).startswith("cross_")]
-        raise StoreError(
-            message(
-                expected=f"the covariance of {rows} with {columns} among those kept",
-                got=", ".join(pairs) or "none",
-                do="name that pair when the run is made",
-            )
-        )
+        raise _missing(kept, rows, columns)
     chosen = list(range(kept.sizes["block"])) if blocks is None else list(blocks)
     count = kept["count"].values[:, chosen]
     total = count.sum(1)
@@ -108,9 +101,7 @@ def variance(tree: xr.DataTree, name: str) -> Float[ndarray, " column"]:
     return variances(tree, name).mean(0)
 
 
-def variances(
-    tree: xr.DataTree, name: str, *, blocks: Sequence[int] | None = None
-) -> Float[ndarray, "chain column"]:
+def variances(tree: xr.DataTree, name: str, *, blocks: Sequence[int] | None = None) -> Float[ndarray, "chain column"]:
     """Var(ℓ) of each column of a subset in each chain; squared nats."""
     kept = moments_of(tree)
     chosen = list(range(kept.sizes["block"])) if blocks is None else list(blocks)
@@ -140,9 +131,10 @@ def correlation(
 
 
 def standard_error(tree: xr.DataTree, rows: str, columns: str) -> Float[ndarray, "row column"]:
-    """Standard error of each covariance from the scatter of the chains, of the blocks where there is one chain; NaN
-    where there is one of both.
-    """  # fmt: skip
+    """Standard error of each covariance.
+
+    From the scatter of the chains, or of the blocks where there is one chain; NaN where there is one of both.
+    """
     kept = moments_of(tree)
     if kept.sizes["chain"] > 1:
         sums, count = chain_sums(tree, rows, columns)
@@ -154,8 +146,21 @@ def standard_error(tree: xr.DataTree, rows: str, columns: str) -> Float[ndarray,
     return parts.std(0, ddof=1) / len(parts) ** 0.5
 
 
+def _missing(kept: xr.Dataset, rows: str, columns: str) -> StoreError:
+    pairs = [str(v)[6:].replace("_", " × ") for v in kept if str(v).startswith("cross_")]
+    return StoreError(
+        message(
+            expected=f"the covariance of {rows} with {columns} among those kept",
+            got=", ".join(pairs) or "none",
+            do="name that pair when the run is made",
+        )
+    )
+
+
 def _means(kept: xr.Dataset, name: str, blocks: Sequence[int]) -> ndarray:
     if name != "loss":
+        if f"mean_{name}" not in kept:
+            raise _missing(kept, name, name)
         return kept[f"mean_{name}"].values[:, list(blocks)]
     subsets = [str(s) for s in kept["subset"].values]
     return np.stack([kept[f"mean_{s}"].values[:, list(blocks)] @ kept[f"share_{s}"].values for s in subsets], -1)

@@ -93,9 +93,7 @@ class LossKernel:
         return vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0))
 
     def __str__(self) -> str:
-        return f"loss kernel of {len(self.kernel)} inputs: {self.verdict}  (split-half reliability " + (
-            f"{self.reliability.overall:.2f})"
-        )
+        return f"loss kernel of {len(self.kernel)} inputs  {self.reliability}"
 
 
 def loss_kernel(tree: xr.DataTree, inputs: str = "inputs") -> LossKernel:
@@ -127,9 +125,7 @@ def loss_kernel(tree: xr.DataTree, inputs: str = "inputs") -> LossKernel:
         coords=coordinates,
         attrs={"estimand": "Cov(l(x), l(x')), squared nats"},
     )
-    known = reliability(
-        tree, of_covariance(tree, inputs, inputs), row_variance=own, what="input", skip_diagonal=True
-    )
+    known = reliability(tree, of_covariance(tree, inputs, inputs), row_variance=own, what="inputs", skip_diagonal=True)
     halves = {"reliability_over_chains": known.over_chains, "reliability_over_draws": known.over_draws}
     return LossKernel(dataset.assign({n: ("input", rows) for n, rows in halves.items()}), known, tree, inputs)
 

@@ -58,6 +58,9 @@ class Reliability:
     still: tuple[int, ...]
     verdict: Verdict
 
+    def __str__(self) -> str:
+        return f"{self.verdict}  (split-half reliability {self.overall:.2f}, ESS {self.ess:.0f}, R̂ {self.rhat:.2f})"
+
     def record(self) -> dict[str, float | None]:
         """The figures as plain values; null where not a number."""
         rows = np.fmin(self.over_chains, self.over_draws)
@@ -81,9 +84,9 @@ def reliability(
     matrix: Estimator,
     *,
     row_variance: Float[ndarray, " row"],
-    what: str = "row",
+    what: str = "rows",
     skip_diagonal: bool = False,
-    lines: Lines = Lines(),  # noqa: B008
+    lines: Lines = Lines(),
 ) -> Reliability:
     r"""Split-half reliability of each row, the covariance's effective draws, and a verdict.
 
@@ -94,7 +97,7 @@ def reliability(
         tree: the run.
         matrix: the estimator, from parts of the run.
         row_variance: of each row's loss; rows where it is 0 are said to stand still.
-        what: a row, in words.
+        what: the rows, in words.
         skip_diagonal: leave the diagonal out, which reproduces of itself.
         lines: where the lines are drawn.
     """
@@ -196,9 +199,9 @@ def _judge(
         cautions.append(f"the chains disagree (R̂ {at['rhat']:.2f}): draw longer or burn in more")
     poor = int((rows < lines.poor).sum())
     if not wrong and poor > lines.rows * len(rows):
-        cautions.append(f"{poor} of {len(rows)} {what}s do not reproduce (reliability below {lines.poor:g}): see each")
+        cautions.append(f"{poor} of {len(rows)} {what} do not reproduce (reliability below {lines.poor:g}): see each")
     if still:
-        cautions.append(f"{len(still)} of {len(rows)} {what}s stand still (variance 0), their correlations are set to 0")
+        cautions.append(f"{len(still)} of {len(rows)} {what} stand still (variance 0), their correlations are set to 0")
     if wrong:
         return Verdict(NOT_USABLE, (*wrong, *cautions))
     return Verdict(CAUTION, tuple(cautions)) if cautions else Verdict(USABLE)

@@ -83,6 +83,18 @@ def split_contexts(
     return contexts[~chosen], contexts[chosen]
 
 
+def decoded(tokenizer: Any, contexts: Int64[Tensor, "item context"]) -> list[str]:
+    """Contexts of tokens as text."""
+    with quiet():
+        return [tokenizer.decode(row.tolist()) for row in contexts]
+
+
+def decoded_tokens(tokenizer: Any, contexts: Int64[Tensor, "item context"]) -> list[list[str]]:
+    """Each token of each context as the text that it stands for."""
+    with quiet():
+        return [[tokenizer.decode([token]) for token in row.tolist()] for row in contexts]
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]

@@ -11,6 +11,9 @@ from torch import Tensor
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables.reducers import Reducer
 
+BLOCKS = 4
+"""Blocks of draws that are kept apart, at least where there are enough draws; twice as many at most."""
+
 _BUFFER = 64  # draws that are added at once: one matrix product instead of one pass over the matrices a draw
 
 
@@ -22,7 +25,8 @@ class Layout:
         slices: where the columns of each subset stand in the observable.
         pairs: (rows, columns): names of subsets whose covariance matrix is kept.
         weights: what each column contributes to n, by subset: a subset's loss is Σℓ/Σweight.
-        block: draws of a block: moments of each block are kept apart, so that halves can be compared.
+        block: draws of a block at first: moments of each block are kept apart, so that halves can be compared; as draws
+            go on, neighbours are joined into blocks of twice the length.
         sketch: columns whose every value is kept, for the effective number of draws.
         traces: whether every value of every column is kept.
     """
@@ -46,8 +50,17 @@ class Block(NamedTuple):
 
 
 class State(NamedTuple):
-    """Finished blocks, one that is not, and draws not yet added to it."""
+    """Finished blocks, one that is not, and draws not yet added to it.
 
+    Attributes:
+        length: draws of a finished block.
+        blocks: finished.
+        open: of fewer draws.
+        buffer: draws not yet added.
+        kept: values that are kept as they are.
+    """
+
+    length: int
     blocks: tuple[Block, ...]
     open: Block | None
     buffer: list[Tensor]
@@ -58,7 +71,7 @@ def cross_moments(layout: Layout) -> Reducer:
     r"""Means, squares and cross-products of deviations: $\sum_t(a_t-\bar a)(b_t-\bar b)$ of each chain and block.
 
     Memory is rows × columns a pair, chain and block and a buffer of draws, whatever the number of draws. Parts merge
-    in any grouping (Chan et al.) where they were cut at multiples of a block. Checked in
+    in any grouping (Chan et al.) where they were cut at ends of blocks. Checked in
     `tests/invariance/test_cross_moments.py`.
 
     Args:
@@ -79,23 +92,26 @@ def cross_moments(layout: Layout) -> Reducer:
             kept.append(value[:, list(layout.sketch)].float())
         state.buffer.append(value)
         seen = len(state.buffer) + (0 if state.open is None else state.open.count)
-        if seen == layout.block:
-            return State((*state.blocks, _flushed(layout, state)), None, [], kept)
-        return State(state.blocks, _flushed(layout, state), [], kept) if len(state.buffer) == _BUFFER else state
+        if seen == state.length:
+            done = state._replace(blocks=(*state.blocks, _flushed(layout, state)), open=None, buffer=[], kept=kept)
+            return _joined(layout, done) if len(done.blocks) == 2 * BLOCKS else done
+        if len(state.buffer) < _BUFFER:
+            return state
+        return state._replace(open=_flushed(layout, state), buffer=[])
 
     def merge(a: State, b: State) -> State:
+        if not b.blocks and b.open is None and not b.buffer:
+            return a
+        while a.length != b.length:
+            a, b = (_joined(layout, a), b) if a.length < b.length else (a, _joined(layout, b))
         if a.open is not None or a.buffer:
-            count = len(a.buffer) + (0 if a.open is None else a.open.count)
-            raise InputError(
-                message(
-                    expected=f"parts of a multiple of {layout.block} draws",
-                    got=f"one with {count} more",
-                    do="cut the run at multiples of the block",
-                )
-            )
-        return State((*a.blocks, *b.blocks), b.open, list(b.buffer), [*a.kept, *b.kept])
+            raise _misplaced(a)
+        both = State(a.length, (*a.blocks, *b.blocks), b.open, list(b.buffer), [*a.kept, *b.kept])
+        while len(both.blocks) >= 2 * BLOCKS:
+            both = _joined(layout, both)
+        return both
 
-    return Reducer(lambda: State((), None, [], []), update, merge, lambda state: _result(layout, state))
+    return Reducer(lambda: State(layout.block, (), None, [], []), update, merge, lambda state: _result(layout, state))
 
 
 def block_of(layout: Layout, values: Float[Tensor, "chain draw column"]) -> Block:
@@ -127,6 +143,28 @@ def merge_blocks(layout: Layout, a: Block, b: Block) -> Block:
         a.squares + b.squares + share * delta.square(),
         a.losses + b.losses + share * losses[:, :, None] * delta[:, None],
         cross,
+    )
+
+
+def _joined(layout: Layout, state: State) -> State:
+    """Neighbouring blocks as one; what is left over is open again."""
+    pairs = [merge_blocks(layout, a, b) for a, b in zip(state.blocks[::2], state.blocks[1::2], strict=False)]
+    left = state.blocks[len(pairs) * 2 :]
+    if not left:
+        return state._replace(length=2 * state.length, blocks=tuple(pairs))
+    rest = state if state.open is not None or state.buffer else None
+    opened = left[0] if rest is None else merge_blocks(layout, left[0], _flushed(layout, rest))
+    return state._replace(length=2 * state.length, blocks=tuple(pairs), open=opened, buffer=[])
+
+
+def _misplaced(state: State) -> InputError:
+    count = len(state.buffer) + (0 if state.open is None else state.open.count)
+    return InputError(
+        message(
+            expected=f"parts of a multiple of {state.length} draws",
+            got=f"one with {count} more",
+            do="cut the run at ends of blocks",
+        )
     )
 
 

@@ -2,4 +2,4 @@
 
 from bitsandnats.recipes.attribution.influence import influence as influence
 from bitsandnats.recipes.attribution.kernel import loss_kernel as loss_kernel
-from bitsandnats.recipes.attribution.observe import observe as observe
+from bitsandnats.recipes.attribution.observation import observe as observe

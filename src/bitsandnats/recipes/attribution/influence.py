@@ -9,7 +9,8 @@ from bitsandnats._types import Progress, silent
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence, bif
 from bitsandnats.observables.subsets import as_subset, check_units
-from bitsandnats.recipes.attribution.observe import observe
+from bitsandnats.recipes.attribution.observation import observe
+from bitsandnats.recipes.attribution.stopping import target_or_default
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -25,6 +26,8 @@ def influence(
     tokens: Literal["none", "train", "query"] = "none",
     settings: Settings | None = None,
     looks: int = 256,
+    target_reliability: float | None = None,
+    budget: float | None = None,
     chains: int | None = None,
     draws: int | None = None,
     step_size: float | None = None,
@@ -53,7 +56,10 @@ def influence(
         tokens: which side has a row or column a token in place of one an item; for both, or for named positions, give
             an `observables.subsets.Subset`.
         settings: of the sampler; None = calibrated.
-        looks: draws a chain, at most, at which the losses are evaluated.
+        looks: draws a chain, at most, at which the losses are evaluated, before more are added.
+        target_reliability: draw until this split-half reliability is reached; by default 0.9 where neither draws nor
+            settings are given.
+        budget: seconds that sampling may take.
         chains: independent chains.
         draws: steps of each chain that count.
         step_size: ε.
@@ -109,6 +115,8 @@ def influence(
         settings=settings,
         options=options,
         looks=looks,
+        reliability=target_or_default(target_reliability, draws, settings),
+        budget=budget,
         labels={side: both[0] for side, both in given.items() if both[0] is not None},
         previews={side: both[1] for side, both in given.items() if both[1] is not None},
         progress=progress,

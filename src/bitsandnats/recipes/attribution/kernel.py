@@ -10,7 +10,8 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.loss_kernel import LossKernel
 from bitsandnats.estimators.loss_kernel import loss_kernel as read_kernel
 from bitsandnats.observables.subsets import as_subset
-from bitsandnats.recipes.attribution.observe import observe
+from bitsandnats.recipes.attribution.observation import observe
+from bitsandnats.recipes.attribution.stopping import target_or_default
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -24,6 +25,8 @@ def loss_kernel(
     previews: Sequence[Any] | None = None,
     settings: Settings | None = None,
     looks: int = 256,
+    target_reliability: float | None = None,
+    budget: float | None = None,
     chains: int | None = None,
     draws: int | None = None,
     step_size: float | None = None,
@@ -46,7 +49,10 @@ def loss_kernel(
         labels: one an input, kept with the run.
         previews: text or image an input, for the report.
         settings: of the sampler; None = calibrated.
-        looks: draws a chain, at most, at which the losses are evaluated.
+        looks: draws a chain, at most, at which the losses are evaluated, before more are added.
+        target_reliability: draw until this split-half reliability is reached; by default 0.9 where neither draws nor
+            settings are given.
+        budget: seconds that sampling may take.
         chains: independent chains.
         draws: steps of each chain that count.
         step_size: ε.
@@ -89,6 +95,8 @@ def loss_kernel(
         settings=settings,
         options=options,
         looks=looks,
+        reliability=target_or_default(target_reliability, draws, settings),
+        budget=budget,
         labels=None if labels is None else {"inputs": labels},
         previews=None if previews is None else {"inputs": previews},
         progress=progress,

@@ -1,0 +1,63 @@
+"""Influence, kernels and susceptibilities as tables in the terminal."""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bitsandnats.cli import console
+from bitsandnats.cli.tables import show_verdict
+
+_QUERIES, _INPUTS, _NAMED = 16, 16, 3
+
+
+def show_influence(found: Any) -> None:
+    """Each query with the samples that help and harm it most."""
+    from bitsandnats.estimators.bif import SIGN
+
+    out = console.output()
+    show_verdict(str(found), found.verdict.status, out)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("query", "helped by", "harmed by", "reliability"):
+        table.add_column(name, no_wrap=name in ("query", "reliability"))
+    data = found.dataset
+    rows = min(_QUERIES, found.bif.shape[0])
+    for row in range(rows):
+        helpful, harmful = found.top(row, _NAMED)
+        place = _place(data["query_item"].values[row], data["query_token"].values[row])
+        reliability = float(data["reliability_over_draws"].values[row])
+        helped, harmed = (Text(", ".join(map(_named, side))) for side in (helpful, harmful))
+        table.add_row(place, helped, harmed, f"{reliability:.2f}")
+    out.print(table)
+    if found.bif.shape[0] > rows:
+        out.print(f"and {found.bif.shape[0] - rows} queries more", highlight=False)
+    out.print(SIGN, highlight=False)
+    suspects = ", ".join(_place(s.item, s.token) for s in found.suspects(10))
+    out.print(
+        f"losses of training samples that vary most (memorised, rare or mislabelled): {suspects}", highlight=False
+    )
+
+
+def show_kernel(found: Any) -> None:
+    """Each input with those that it is most alike."""
+    out = console.output()
+    show_verdict(str(found), found.verdict.status, out)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("input", "moves with (correlation)"):
+        table.add_column(name)
+    rows = min(_INPUTS, len(found.kernel))
+    for row in range(rows):
+        near = ", ".join(f"{i} ({r:+.2f})" for i, r in found.neighbours(row, 5))
+        table.add_row(str(row), near)
+    out.print(table, highlight=False)
+    if len(found.kernel) > rows:
+        out.print(f"and {len(found.kernel) - rows} inputs more", highlight=False)
+
+
+def _named(named: Any) -> str:
+    return f"{_place(named.item, named.token)} ({named.influence:+.2g})"
+
+
+def _place(item: Any, token: Any) -> str:
+    return f"{item}" if token < 0 else f"{item}:{token}"
