@@ -1,5 +1,7 @@
 """What cannot be attributed is refused in one sentence, before anything is sampled."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,15 @@ def sequences():
         return (model(batch["x"]) - batch["y"]).square()
 
     data = {"x": x, "y": y, "mask": mask}
-    return bn.Task.from_module(nn.Linear(3, 2).eval(), loss, data, weight=lambda batch: batch["mask"])
+    return bn.Task.from_module(nn.Linear(3, 2).eval(), loss, data, weight=masked)
+
+
+def masked(batch: Any) -> torch.Tensor:
+    return batch["mask"]
+
+
+def too_long(batch: Any) -> torch.Tensor:
+    return torch.ones(len(batch["x"]), 3)
 
 
 def refused(kind, said, call):
@@ -82,7 +92,7 @@ def test_padding(sequences):
             lambda: bn.influence(sequences, None, outside, settings=settings()))  # fmt: skip
     import dataclasses
 
-    misaligned = dataclasses.replace(sequences, weight=lambda batch: torch.ones(len(batch["x"]), 3))
+    misaligned = dataclasses.replace(sequences, weight=too_long)
     refused(DataError, r"weights of the shape of the losses of train, \(4, 2\), got \(4, 3\)", lambda: bn.observe(
         misaligned, {"train": as_subset(misaligned, range(4))}, settings=settings()))  # fmt: skip
 

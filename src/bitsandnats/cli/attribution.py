@@ -66,7 +66,7 @@ def influence(
     from bitsandnats.estimators.bif import bif
     from bitsandnats.observables.subsets import as_subset
     from bitsandnats.recipes.attribution import stored
-    from bitsandnats.recipes.attribution.influence import TOKENS
+    from bitsandnats.recipes.attribution.influence import TOKENS, per_of
 
     if tokens not in TOKENS:
         raise InputError(message(expected=f"--tokens {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
@@ -77,8 +77,8 @@ def influence(
         task = work.load(job)
         train, asked = work.split(task, items, queries, query)
         sides = {
-            "train": as_subset(task, train, per="token" if tokens == "train" else "item"),
-            "query": as_subset(task, asked, per="token" if tokens == "query" else "item"),
+            "train": as_subset(task, train, per=per_of(tokens, "train")),
+            "query": as_subset(task, asked, per=per_of(tokens, "query")),
         }
         tree = work.observe(job, task, sides, [("query", "train")], given, length)
         found = bif(tree)

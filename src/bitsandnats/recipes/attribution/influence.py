@@ -17,6 +17,11 @@ from bitsandnats.task import Task
 TOKENS = ("none", "train", "query")
 
 
+def per_of(tokens: str, side: str) -> Literal["item", "token"]:
+    """What has a row or column on one side."""
+    return "token" if tokens == side else "item"
+
+
 def influence(
     task: Task,
     train: Any = None,
@@ -91,7 +96,6 @@ def influence(
         raise InputError(message(expected=f"tokens among {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
     if isinstance(query, Task):
         check_units({"train": task, "query": query})
-    per = {side: "token" if tokens == side else "item" for side in ("train", "query")}
     options = {
         "chains": chains,
         "draws": draws,
@@ -104,8 +108,8 @@ def influence(
         "seed": seed,
     }
     subsets = {
-        "train": as_subset(task, range(len(task.data)) if train is None else train, per=per["train"]),
-        "query": query if isinstance(query, Task) else as_subset(task, query, per=per["query"]),
+        "train": as_subset(task, range(len(task.data)) if train is None else train, per=per_of(tokens, "train")),
+        "query": query if isinstance(query, Task) else as_subset(task, query, per=per_of(tokens, "query")),
     }
     given = {"train": (train_labels, train_previews), "query": (query_labels, query_previews)}
     tree = observe(
