@@ -142,7 +142,7 @@ def _given(*values: Any) -> dict[str, Any]:
     from bitsandnats.recipes.llc import check_given
 
     names = ("sampler", "step_size", "gamma", "nbeta", "batch_size", "chains", "draws", "burn_in", "seed")
-    given = dict(zip(names, values, strict=True))
+    given: dict[str, Any] = dict(zip(names, values, strict=True))
     check_given(given)
     return given
 
@@ -203,7 +203,7 @@ class _Work:
             looks=length.looks,
             reliability=length.reliability,
             budget=length.budget,
-            labels={name: own for name, own in labels.items() if own is not None},
+            labels={name: own.tolist() for name, own in labels.items() if own is not None},
             previews={name: own for name, own in previews.items() if own is not None},
             progress=lambda stage, done, total: job.at("sampling", done / max(total, 1), console.words(stage)),
         )
