@@ -1,6 +1,6 @@
 """LocalPosterior: the tempered, localised density. Temperature exists here and nowhere else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch.func import vmap
 from bitsandnats._tree import map_batch, tensors
 from bitsandnats._types import Batch, Params
 from bitsandnats.precision import Precision, computing
+from bitsandnats.target.graphs import Graphs
 from bitsandnats.task import Task
 
 
@@ -57,6 +58,7 @@ class LocalPosterior:
     statistics: Literal["step", "none"] = "step"
     gradient: Literal["plain", "control"] = "plain"
     precision: Precision = "float32"
+    _graphs: Graphs = field(default_factory=Graphs, init=False, repr=False, compare=False)
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
         """Losses and gradient of L at `position`.
@@ -118,15 +120,23 @@ class LocalPosterior:
                 None if batch is None else map_batch(lambda t: t.expand(2, *t.shape[1:]), batch),
             )
             return Evaluation(pair.item_losses[:1], pair.loss[:1], {k: g[:1] for k, g in pair.gradient.items()})
-        leaves = {name: w.detach().requires_grad_() for name, w in position.items()}
-        shared = batch is None
+        names, shared = list(position), batch is None
         batch = self._slice(batch, 0, len(self.task.data)) if batch is None else batch
-        with torch.enable_grad():
-            losses = vmap(self.task.item_losses, in_dims=(0, None if shared else 0))(leaves, batch)
-            loss = self.task.mean_loss(losses)
-            with computing(self.precision, loss.device):
-                gradient = torch.autograd.grad(loss.sum(), list(leaves.values()), materialize_grads=True)
-        return Evaluation(losses.detach(), loss.detach(), dict(zip(leaves, gradient, strict=True)))
+
+        def evaluated(weights: list[Tensor], batch: Batch) -> tuple[Tensor, ...]:
+            leaves = [w.detach().requires_grad_() for w in weights]
+            params = dict(zip(names, leaves, strict=True))
+            with torch.enable_grad():
+                losses = vmap(self.task.item_losses, in_dims=(0, None if shared else 0))(params, batch)
+                loss = self.task.mean_loss(losses)
+                with computing(self.precision, loss.device):
+                    gradient = torch.autograd.grad(loss.sum(), leaves, materialize_grads=True)
+            return losses.detach(), loss.detach(), *gradient
+
+        weights = list(position.values())
+        plain = self.precision == "float32"  # other precisions are set by switches that a trace does not hold
+        losses, loss, *gradient = self._graphs.run(evaluated, weights, batch) if plain else evaluated(weights, batch)
+        return Evaluation(losses, loss, dict(zip(names, gradient, strict=True)))
 
     def _slice(self, batch: Batch | None, start: int, stop: int) -> Batch:
         if batch is None:
