@@ -12,6 +12,8 @@ the same way.
 import argparse
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ import torch
 from torch import nn
 
 import bitsandnats as bn
-from bitsandnats._rng import generator
+from bitsandnats._rng import fill, generator, langevin, streams
 from bitsandnats._types import Batch
 from bitsandnats.run import sample
 from bitsandnats.run.reversibility import CHECKED
@@ -162,7 +164,7 @@ def parts(case: Case, rounds: int) -> dict[str, float]:
     chains = given.chains if mode == "vmap" else 1
     target = LocalPosterior(task, given.nbeta, given.gamma, mode, statistics="none")
     sampler = sgld(target, step_size=given.step_size)
-    rng = [generator(0, c, "noise") for c in range(chains)]
+    rng = streams(0, range(chains))
     random = [generator(0, c, "batches") for c in range(chains)]
     state = sampler.init(rng, {k: w.repeat(chains, *(1,) * w.ndim) for k, w in task.center.items()})
     buffer = torch.empty(chains, task.dimension)
@@ -202,6 +204,42 @@ def others(case: Case, rounds: int) -> dict[str, float]:
             one = timed(lambda given=given: sample(case.task, given.model_copy(update={"draws": 1})))
             ratios.append((whole - one) / (draws - 1) / given.chains / bare)
     return {name: statistics.median(ratios) for name, ratios in found.items()}
+
+
+FIRST = """
+import time, torch
+from bitsandnats._rng import fill, streams
+began, busy = time.perf_counter(), time.process_time()
+fill(streams(0, [0]), torch.empty(1, 1))
+print(time.perf_counter() - began, time.process_time() - busy)
+"""
+
+
+def noise_prices(rounds: int) -> str:
+    """A sentence: nanoseconds a number by torch, compiled, and with the whole step; what the first number costs."""
+    count, repeats = 203_530, 50
+    rng, source = streams(0, [0]), torch.Generator()
+    buffer, w, g, center = torch.empty(1, count), torch.zeros(1, count), torch.zeros(1, count), torch.zeros(count)
+    timers: dict[str, Callable[[], object]] = {
+        "torch": lambda: buffer.normal_(generator=source),
+        "compiled": lambda: fill(rng, buffer),
+        "step": lambda: langevin(rng, w, center, g, 1e-3, 1e-3, 1e-3),
+    }
+    found: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(rounds):
+        for name, function in timers.items():
+            found[name].append(timed(function, repeats) / repeats / count * 1e9)
+    each = {name: statistics.median(values) for name, values in found.items()}
+    ratio = statistics.median(a / b for a, b in zip(found["torch"], found["compiled"], strict=True))
+    firsts = [
+        subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True) for _ in range(5)
+    ]
+    wall, busy = (statistics.median(float(done.stdout.split()[i]) for done in firsts) for i in (0, 1))
+    return (
+        f"On {count:,} numbers, medians of {rounds} rounds: torch {each['torch']:.2f} ns a number, compiled "
+        f"{each['compiled']:.2f} ns ({ratio:.1f} times as fast), the whole step {each['step']:.2f} ns. The first number of a "
+        f"process costs {wall:.2f} s ({busy:.2f} s of processor time), the import of the compiler with it; nothing is cached on disk."
+    )
 
 
 def quartiles(values: list[float]) -> str:
@@ -260,7 +298,7 @@ def main() -> None:
             HEADER.format(rounds=arguments.rounds, torch=torch.__version__, machine=platform.machine())
             + text
             + "\n"
-            + FLOOR
+            + FLOOR.format(noise=noise_prices(arguments.rounds))
         )
 
 
@@ -274,13 +312,17 @@ at once more, for the acceptance that a Metropolis test would give them. Start-u
 """
 
 FLOOR = """
-What bounds the small classifier: one normal number a weight. torch makes them from a Mersenne Twister, about 3.5 ns
-each where nothing else runs, and 203,530 of them take as long as a bare pass at batch 64; that and the pass itself are
-2 of the aim's 2.5. The update makes three passes over the weights (pull, gradient, noise), the least without a compiled
-kernel. Measured and not adopted, as times of torch's `normal_` in paired rounds: Box and Muller's transform of
-numpy's SFC64 bits in blocks of 2¹⁷, 0.71–0.81; in blocks of 2¹⁵, 0.75–0.98; on 12,288 numbers, 1.5; numpy's own
-ziggurat in float32, 2.1; the inverse error function of the same bits takes 4–5 ns by itself. A faster draw needs fewer
-numbers, or a compiled generator that makes noise and update in one pass.
+What bounded the small classifier was one normal number a weight: torch makes them from a Mersenne Twister, and 203,530 of
+them took as long as a bare pass at batch 64. Here float32 numbers on the CPU come from code that `bitsandnats._normal` makes
+for the processor when it is first needed: xoshiro256++ in eight lanes, then Box and Muller's transform with polynomials, 32
+numbers at a time. For SGLD the same code pulls, adds the gradient and the noise, so that each weight is read and written
+once. {noise}
+
+Other dtypes and devices keep torch's generators. Measured before and not adopted, as times of torch's `normal_` in paired
+rounds: Box and Muller's transform of numpy's SFC64 bits in blocks of 2¹⁷, 0.71–0.81; in blocks of 2¹⁵, 0.75–0.98; on
+12,288 numbers, 1.5; numpy's own ziggurat in float32, 2.1; the inverse error function of the same bits takes 4–5 ns by
+itself. The same loops through numba ran at 0.9–1.3 ns a number, but took seconds to compile for the first time and half a
+second or more to load from its cache in every process.
 
 What the others cost beyond SGLD is passes over arrays of the weights' size: RMSProp-SGLD packs the gradient, updates the
 running squares and makes the preconditioner and its root; Adam-SGLD does all that and averages the gradient; SGHMC and

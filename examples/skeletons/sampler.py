@@ -32,13 +32,13 @@ def leimkuhler_matthews(target: LocalPosterior, *, step_size: float) -> Sampler:
 
 
 if __name__ == "__main__":  # its truth test: variance 1/κ at εκ = 1, where SGLD gives 4/3 of it
-    from bitsandnats._rng import generator
+    from bitsandnats._rng import streams
     from bitsandnats.toys import quadratic
 
     task, chains = quadratic([1.0] * 50), 8
     posterior = LocalPosterior(task, nbeta=90.0, gamma=10.0)
     sampler = leimkuhler_matthews(posterior, step_size=0.01)
-    rng = [generator(0, c, "noise") for c in range(chains)]
+    rng = streams(0, range(chains))
     state = sampler.init(rng, {"w": task.center["w"].repeat(chains, 1)})
     squares = []
     for _ in range(1500):

@@ -8,7 +8,7 @@ import torch
 
 import bitsandnats as bn
 from bitsandnats import samplers, toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import generator, streams
 from bitsandnats.run import sample
 from bitsandnats.samplers.types import Info, Sampler
 from bitsandnats.settings import Settings
@@ -31,7 +31,7 @@ def full(name):
 def begun(name, task, *, mode="vmap", gamma=10.0, seed=0, spread=0.1, step_size=STEP):
     target = LocalPosterior(task, 20.0, gamma, mode)
     sampler = samplers.registry.build(CHEAP.get(name, name))(target, step_size=step_size)
-    rng = [generator(seed, c, "noise") for c in range(CHAINS)]
+    rng = streams(seed, range(CHAINS))
     start = [generator(seed, c, "start") for c in range(CHAINS)]
     position = {
         k: torch.stack([w + spread * torch.randn(w.shape, generator=g, dtype=w.dtype) for g in start])

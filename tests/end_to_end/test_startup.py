@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-HEAVY = ("transformers", "tokenizers", "altair", "vl_convert", "xarray", "zarr", "scipy", "arviz_stats")
+HEAVY = ("transformers", "tokenizers", "altair", "vl_convert", "xarray", "zarr", "scipy", "arviz_stats", "llvmlite")
 
 
 def run(code):

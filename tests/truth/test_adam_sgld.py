@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bitsandnats import toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import generator, streams
 from bitsandnats.errors import InputError
 from bitsandnats.samplers import types
 from bitsandnats.samplers.adam_sgld import adam_sgld
@@ -27,7 +27,7 @@ def meets(value, se, truth):
 
 
 def begun(sampler, curvature, seed=5):
-    rng = [generator(seed, c, "noise") for c in range(CHAINS)]
+    rng = streams(seed, range(CHAINS))
     return rng, sampler.init(rng, {"w": torch.zeros(CHAINS, len(curvature), dtype=torch.float64)})
 
 
@@ -88,7 +88,7 @@ def test_without_averaging_it_is_rmsprop_sgld(adapt_steps, wave_task):
     options = {"step_size": 1e-5, "adapt_steps": adapt_steps}
     places = []
     for sampler in (adam_sgld(target, drift_decay=0.0, **options), rmsprop_sgld(target, initial="one", **options)):
-        rng = [generator(1, c, "noise") for c in range(3)]
+        rng = streams(1, range(3))
         state = sampler.init(rng, {k: w.repeat(3, *(1,) * w.ndim) for k, w in wave_task.center.items()})
         for _ in range(15):
             state, _ = sampler.step(rng, state, None)
@@ -103,7 +103,7 @@ def test_first_moment_by_hand(wave_task):
     target = LocalPosterior(wave_task, 20.0, 10.0)
     step_size, b1, b2, delta = 1e-4, 0.8, 0.9, 0.3
     sampler = adam_sgld(target, step_size=step_size, drift_decay=b1, decay=b2, delta=delta)
-    rng = [generator(3, 0, "noise")]
+    rng = streams(3, [0])
     position = {k: 1.1 * w.unsqueeze(0) for k, w in wave_task.center.items()}
     state = sampler.init(rng, {k: w.clone() for k, w in position.items()})
     own = generator(3, 0, "noise")

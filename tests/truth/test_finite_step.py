@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bitsandnats import toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import streams
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
@@ -156,7 +156,7 @@ def test_frozen_preconditioner(initial, adapt_steps):
     target = LocalPosterior(task, nbeta, gamma, "vmap")
     sampler = rmsprop_sgld(target, step_size=step_size, delta=delta, initial=initial, adapt_steps=adapt_steps)
     chains, burn_in, draws = 16, 300, 1200
-    rng = [generator(5, c, "noise") for c in range(chains)]
+    rng = streams(5, range(chains))
     state = sampler.init(rng, {"w": torch.zeros(chains, len(curvature), dtype=torch.float64)})
     for _ in range(adapt_steps + burn_in):
         state, _ = sampler.step(rng, state, None)

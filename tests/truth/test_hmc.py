@@ -13,7 +13,7 @@ from torch import nn
 
 import bitsandnats as bn
 from bitsandnats import toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import generator, streams
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
@@ -39,7 +39,7 @@ def run(task, sampler, *, observables=None, **fields):
 
 
 def begun(task, sampler, chains, *, spread=0.2):
-    rng = [generator(7, c, "noise") for c in range(chains)]
+    rng = streams(7, range(chains))
     start = [generator(7, c, "start") for c in range(chains)]
     position = {
         name: torch.stack([w + spread * torch.randn(w.shape, generator=g, dtype=w.dtype) for g in start])

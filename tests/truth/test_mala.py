@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bitsandnats import toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import streams
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
@@ -54,7 +54,7 @@ def test_a_leapfrog_is_a_langevin_proposal(wave_task):
     nbeta, gamma, step_size, chains = 20.0, 10.0, 2e-5, 16
     target = LocalPosterior(wave_task, nbeta, gamma, "vmap")
     sampler = mala(target, step_size=step_size)
-    rng = [generator(2, c, "noise") for c in range(chains)]
+    rng = streams(2, range(chains))
     state = sampler.init(rng, {k: w.repeat(chains, *(1,) * w.ndim) for k, w in wave_task.center.items()})
 
     def here():

@@ -10,7 +10,7 @@ from torch import nn
 
 import bitsandnats as bn
 from bitsandnats import toys
-from bitsandnats._rng import generator
+from bitsandnats._rng import streams
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
@@ -117,7 +117,7 @@ def test_a_step_out_of_finite_numbers_is_undone_while_adapting():
     target = LocalPosterior(task, 100.0, 1.0, "vmap")
     for adapt_steps, diverged in ((2000, False), (0, True)):
         sampler = mclmc(target, step_size=1e160, adapt_steps=adapt_steps)
-        rng = [generator(0, c, "noise") for c in range(2)]
+        rng = streams(0, range(2))
         state = sampler.init(rng, {"w": torch.zeros(2, 5, dtype=torch.float64)})
         for _ in range(4):
             state, info = sampler.step(rng, state, None)

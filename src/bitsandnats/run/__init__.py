@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from bitsandnats import samplers
-from bitsandnats._rng import generator
+from bitsandnats._rng import generator, streams
 from bitsandnats._types import Params, Progress, silent
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
@@ -20,7 +20,7 @@ from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, Rows, assemble
-from bitsandnats.samplers.types import Rng, Sampler
+from bitsandnats.samplers.types import Sampler
 from bitsandnats.settings import Settings, changed
 from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory
 from bitsandnats.task import Task
@@ -203,7 +203,7 @@ def _run_group(
 ) -> Generator[Part, int, None]:
     """Yields what the chains have left behind after `settings.steps`; sent a number, goes on for as many steps."""
     task = target.task
-    rng: Rng = [generator(settings.seed, c, "noise", task.device) for c in group]
+    rng = streams(settings.seed, group, task.device)
     batches = [generator(settings.seed, c, "batches") for c in group]
     state = sampler.init(rng, _starts(task, settings, group))
     rows = Rows()

@@ -8,7 +8,6 @@ from torch import Tensor
 from bitsandnats._rng import generator
 from bitsandnats._tree import map_batch
 from bitsandnats._types import Batch
-from bitsandnats.samplers.types import Rng
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -22,7 +21,7 @@ class Baseline(NamedTuple):
     paired: bool
 
 
-def batch_indices(batches: Rng, items: int, size: int) -> Tensor:
+def batch_indices(batches: list[torch.Generator], items: int, size: int) -> Tensor:
     """Items of each chain's next batch, each from the chain's own generator."""
     return torch.stack([torch.randint(items, (size,), generator=g) for g in batches])
 

@@ -79,7 +79,9 @@ def metropolis(target: LocalPosterior, schedule: Schedule) -> Sampler:
         size = (averaging.log_step if adapting else averaging.log_average).exp()
         momentum = fill_noise(rng, torch.empty_like(here.weights))
         uniform = torch.empty_like(size)
-        for own, generator in zip(uniform, rng, strict=True):  # drawn whatever happens, so that streams stay in step
+        for own, generator in zip(
+            uniform, rng.generators, strict=True
+        ):  # drawn whatever happens, so that streams stay in step
             own.uniform_(generator=generator)
         kinetic = _kinetic(momentum)
         state.spare.weights.copy_(here.weights)

@@ -3,7 +3,7 @@
 import torch
 
 from bitsandnats._types import Batch, Params
-from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noise, start
+from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, langevin, start
 from bitsandnats.target import LocalPosterior
 
 
@@ -24,11 +24,9 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         walk = Walk(target, target.evaluate(state.position, batch), [])
-        for w, center, leaves, gradients, buffer in walk.blocks(state):
-            w.lerp_(center, step_size * target.gamma / 2)  # the pull, while w is still the step's input
-            for leaf, g in zip(leaves, gradients, strict=True):
-                leaf.add_(g, alpha=-step_size * target.nbeta / 2)
-            w.add_(fill_noise(rng, buffer), alpha=step_size**0.5)
+        for block in walk.blocks(state):
+            pull, push = step_size * target.gamma / 2, step_size * target.nbeta / 2
+            langevin(rng, block, pull=pull, push=push, scale=step_size**0.5)
         return state._replace(step=state.step + 1), walk.info()
 
     return Sampler(init, step)

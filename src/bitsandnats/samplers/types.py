@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bitsandnats import _rng
+from bitsandnats._rng import Rng as Rng
 from bitsandnats._types import Batch, Params
 from bitsandnats.target import Evaluation, LocalPosterior
-
-Rng = list[torch.Generator]
-"""One generator a chain of the group."""
 
 _BLOCK = 1 << 18  # weights of a chain in large leaves that are updated at once, so that they stay in the cache
 _FLAT = (
@@ -140,14 +139,12 @@ class Block(NamedTuple):
         center: w*.
         leaves: the same weights in the gradient's parts, views too.
         gradients: ∇L_B(w) in parts, of the leaves' shapes.
-        buffer: for noise, the step's own to overwrite.
     """
 
     weights: Float[Tensor, "chain block"]
     center: Float[Tensor, " block"]
     leaves: list[Tensor]
     gradients: list[Tensor]
-    buffer: Float[Tensor, "chain block"]
 
 
 class Walk(NamedTuple):
@@ -188,14 +185,14 @@ class Walk(NamedTuple):
                 self._gather(flat, state.position)
                 self._add_all(flat)
                 leaves, parts = [flat.position], [flat.work[:, 1]]
-            yield Block(flat.position, flat.center, leaves, parts, flat.work[:, 3])
+            yield Block(flat.position, flat.center, leaves, parts)
             return
         for name, cut in self._cuts(state.position):
             w, g = state.position[name].flatten(1)[:, cut], gradient[name].flatten(1)[:, cut]
             center = self.target.task.center[name].flatten()[cut]
             if kept:
                 self._add(name, cut, w - center, g)
-            yield Block(w, center, [w], [g], torch.empty_like(w))
+            yield Block(w, center, [w], [g])
 
     def info(self) -> Info:
         """Info of the state that was walked over; without statistics, a broken gradient shows in the next step."""
@@ -235,7 +232,28 @@ class Walk(NamedTuple):
 
 
 def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
-    """Standard normal numbers written to `buffer`, each chain's from its own generator."""
-    for own, generator in zip(buffer, rng, strict=True):
-        own.normal_(generator=generator)
-    return buffer
+    """Standard normal numbers written to `buffer`, a leading chain axis, each chain's from its own stream."""
+    return _rng.fill(rng, buffer)
+
+
+def langevin(rng: Rng, block: Block, *, pull: float, push: float, scale: float) -> None:
+    r"""Moves a block of weights: $w\leftarrow w+a(w^*-w)-b\,\nabla L_B(w)+s\,\eta$.
+
+    Args:
+        rng: the chains' streams.
+        block: the weights, w* and the gradient.
+        pull: a.
+        push: b.
+        scale: s.
+    """
+    w, center = block.weights, block.center
+    parts = zip(block.leaves, block.gradients, strict=True)
+    if _rng.compiled(w):  # in one pass, leaf by leaf
+        centers = center.split([leaf[0].numel() for leaf in block.leaves])
+        for (leaf, g), own in zip(parts, centers, strict=True):
+            _rng.langevin(rng, leaf, own, g, pull, push, scale)
+        return
+    w.lerp_(center, pull)  # while w is still the step's input
+    for leaf, g in parts:
+        leaf.add_(g, alpha=-push)
+    w.add_(fill_noise(rng, torch.empty_like(w)), alpha=scale)

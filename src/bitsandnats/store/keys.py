@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bitsandnats import _tree
-from bitsandnats._rng import generator
+from bitsandnats._rng import STREAMS, generator
 from bitsandnats._tree import tensors
 from bitsandnats._version import __version__
 from bitsandnats.task import Task
@@ -54,7 +54,8 @@ def content_key(task: Task, options: dict[str, Any]) -> ContentKey:
     for block in task.blocks(blocks):
         for i, tensor in enumerate(tensors(block)):
             _feed(digest, f"data{i}", tensor)
-    meta = {"unit": task.unit, "mean_weight": task.mean_weight, "version": __version__, "notes": task.notes}
+    meta = {"unit": task.unit, "mean_weight": task.mean_weight, "notes": task.notes}
+    meta |= {"version": __version__, "streams": STREAMS}
     digest.update(json.dumps({**meta, "options": options}, sort_keys=True, default=str).encode())
     return ContentKey(digest.hexdigest(), _behaviour(task))
 
