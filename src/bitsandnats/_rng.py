@@ -109,7 +109,7 @@ def langevin(
         push: b.
         scale: s.
     """
-    assert compiled(weights)
+    assert all(compiled(tensor) for tensor in (weights, center, gradient))  # the code is told addresses, no types
     assert _rows(weights) is weights
     assert weights.shape == gradient.shape
     assert weights.numel() == center.numel() * len(weights)
