@@ -321,8 +321,8 @@ once. {noise}
 Other dtypes and devices keep torch's generators. Measured before and not adopted, as times of torch's `normal_` in paired
 rounds: Box and Muller's transform of numpy's SFC64 bits in blocks of 2¹⁷, 0.71–0.81; in blocks of 2¹⁵, 0.75–0.98; on
 12,288 numbers, 1.5; numpy's own ziggurat in float32, 2.1; the inverse error function of the same bits takes 4–5 ns by
-itself. The same loops through numba ran at 0.9–1.3 ns a number, but took seconds to compile for the first time and half a
-second or more to load from its cache in every process.
+itself. The same loops through numba ran at 0.9–1.3 ns a number, but took seconds to compile for the first time and about
+one second to load, from its cache, in every process.
 
 What the others cost beyond SGLD is passes over arrays of the weights' size: RMSProp-SGLD packs the gradient, updates the
 running squares and makes the preconditioner and its root; Adam-SGLD does all that and averages the gradient; SGHMC and

@@ -49,9 +49,12 @@ def kernels() -> Kernels:
     """The compiled functions; to be made once and kept."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten()
-    )
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # not known everywhere; the name then says enough
+        features = ""
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(_module())), machine)
     head, array = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 2, [ctypes.c_void_p, ctypes.c_int64]
     fill = ctypes.CFUNCTYPE(None, *head, *array)

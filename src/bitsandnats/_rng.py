@@ -64,8 +64,8 @@ def streams(seed: int, chains: Sequence[int], device: torch.device | str = "cpu"
     return Rng(
         [generator(seed, chain, "noise", device) for chain in chains],
         torch.from_numpy(np.stack(lanes).reshape(len(chains), 4, _LANES).view(np.int64)),
-        torch.zeros(len(chains), _CHUNK),
-        torch.full((len(chains),), _CHUNK),
+        torch.zeros(len(chains), _CHUNK, dtype=torch.float32, device="cpu"),  # whatever torch's defaults are
+        torch.full((len(chains),), _CHUNK, dtype=torch.int64, device="cpu"),
     )
 
 

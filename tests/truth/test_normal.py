@@ -162,6 +162,17 @@ def test_order_of_memory_does_not_matter():
     assert torch.equal(turned.flatten(1), whole)
 
 
+def test_torchs_defaults_do_not_matter():
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            rng = streams(6, [0, 1])
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(fill(rng, torch.empty(2, 50)), normals(6, [0, 1], 50))
+
+
 def test_a_copy_of_a_state_goes_on_alike():
     rng = streams(9, [0])
     fill(rng, torch.empty(1, 45))
