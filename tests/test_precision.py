@@ -73,3 +73,15 @@ def test_refused(wave_task, digit_snapshots, digits):
         in_precision(_digits32(digit_snapshots, digits), "tf32")
     with pytest.raises(bn.errors.InputError, match="micro_batch"):
         bn.settings.changed(SETTINGS, {"micro_batch": 0})
+
+
+def test_slope_in_eight_bits(digit_snapshots, digits, monkeypatch):
+    """What large models keep of ∇L(w*) gives the same part in the estimate."""
+    task = _digits32(digit_snapshots, digits)
+    monkeypatch.setattr("bitsandnats.samplers.types._FLAT", 0)
+    plain = sample(task, SETTINGS)
+    monkeypatch.setattr("bitsandnats.run._LARGE", 0)
+    short = sample(task, SETTINGS)
+    assert "mala_acceptance" not in short.attrs
+    wanted = np.asarray(plain["draws"]["slope_part"])
+    assert np.asarray(short["draws"]["slope_part"]) == pytest.approx(wanted, abs=0.05 * abs(wanted).max())

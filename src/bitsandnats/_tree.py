@@ -39,6 +39,27 @@ def axpy(scale: float, direction: Params, params: Params) -> Params:
     return {name: torch.add(p, direction[name], alpha=scale) for name, p in params.items()}
 
 
+def side_by_side(params: Params) -> Params:
+    """Copies that lie in one block of memory for each type: thousands of small ones would leave holes between them."""
+    blocks = {
+        kind: torch.empty(
+            sum(_padded(p) for p in params.values() if (p.dtype, p.device) == kind), dtype=kind[0], device=kind[1]
+        )
+        for kind in {(p.dtype, p.device) for p in params.values()}
+    }
+    copies: Params = {}
+    for name, p in params.items():
+        kind = (p.dtype, p.device)
+        copies[name] = blocks[kind][: p.numel()].view(p.shape).copy_(p)
+        blocks[kind] = blocks[kind][_padded(p) :]
+    return copies
+
+
+def _padded(tensor: Tensor) -> int:
+    """Its length, so that the next one begins where processors like it."""
+    return -(-tensor.numel() // 64) * 64
+
+
 def gaussian(params: Params, generator: torch.Generator) -> Params:
     """Standard normal numbers in the shapes of `params`."""
     return {

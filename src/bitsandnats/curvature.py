@@ -36,14 +36,12 @@ def center_gradient(task: Task, *, items: int, batch_size: int) -> Params:
     """
     chosen = torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long()
     leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
-    gradient = {name: torch.zeros_like(p) for name, p in task.center.items()}
     for part in chosen.split(batch_size):
         with torch.enable_grad():
             loss = task.item_losses(leaves, task.batch(part)).sum() / (len(chosen) * task.mean_weight)
-            grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-        for total, grad in zip(gradient.values(), grads, strict=True):
-            total.add_(grad)
-    return gradient
+        if loss.requires_grad:
+            torch.autograd.backward(loss, inputs=list(leaves.values()))  # added up in place: one array, not two
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
 
 
 @dataclass(frozen=True)

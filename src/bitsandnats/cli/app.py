@@ -3,7 +3,19 @@
 import typer
 
 from bitsandnats._version import __version__
-from bitsandnats.cli import attribution, complexity, demo, inspect, measure, reproduce, selftest, study, train
+from bitsandnats.cli import (
+    attribution,
+    complexity,
+    demo,
+    doctor,
+    inspect,
+    measure,
+    plan,
+    reproduce,
+    selftest,
+    study,
+    train,
+)
 
 _EXAMPLES = (
     "Examples:",
@@ -55,9 +67,11 @@ for verb, examples in (
     (complexity.decompress, complexity.DECOMPRESS_EXAMPLES),
     (complexity.complexity, complexity.EXAMPLES),
     (selftest.selftest, selftest.EXAMPLES),
+    (doctor.doctor, doctor.EXAMPLES),
     (inspect.report, inspect.REPORT_EXAMPLES),
     (inspect.ls, inspect.LS_EXAMPLES),
     (inspect.components, inspect.COMPONENTS_EXAMPLES),
 ):
     app.command(epilog="\n".join(("Examples:", *examples)))(verb)
+app.command(epilog="\n".join(("Examples:", *plan.EXAMPLES)), context_settings=plan.SETTINGS)(plan.plan)
 app.add_typer(reproduce.app, name="reproduce")

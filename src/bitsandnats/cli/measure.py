@@ -37,6 +37,7 @@ def llc(
     burn_in: options.BurnIn = None,
     precision: options.Precision = None,
     micro_batch: options.MicroBatch = None,
+    statistics: options.Statistics = None,
     metric: options.Metric = None,
     target_se: options.TargetSe = None,
     budget: options.Budget = None,
@@ -69,6 +70,7 @@ def llc(
         "burn_in": burn_in,
         "precision": precision,
         "micro_batch": micro_batch,
+        "statistics": statistics,
         "metric": metric,
     }
     stop: dict[str, Any] = {

@@ -84,6 +84,14 @@ Precision = Annotated[
         rich_help_panel=_SAMPLING,
     ),
 ]
+Statistics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="step (the default), or none: losses alone, cheaper, without the verdict's grounds.",
+        rich_help_panel=_SAMPLING,
+    ),
+]
 MicroBatch = Annotated[
     int | None,
     typer.Option(

@@ -50,6 +50,7 @@ def study(
     burn_in: options.BurnIn = None,
     precision: options.Precision = None,
     micro_batch: options.MicroBatch = None,
+    statistics: options.Statistics = None,
     seed: options.Seed = 0,
     workers: Annotated[
         int | None,
@@ -80,6 +81,7 @@ def study(
         "burn_in": burn_in,
         "precision": precision,
         "micro_batch": micro_batch,
+        "statistics": statistics,
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)

@@ -10,6 +10,7 @@ import xarray as xr
 from bitsandnats.critical import CriticalPoint
 from bitsandnats.estimators.llc import LLC, as_record
 from bitsandnats.hf import step_of
+from bitsandnats.plan import achieved
 from bitsandnats.recipes import summary
 from bitsandnats.settings import Settings
 from bitsandnats.store import Run, content_key, create_run, write_json
@@ -54,6 +55,7 @@ def llc_summary(task: Task, estimate: LLC, settings: Settings, *, label: str, co
     verdict = {"status": estimate.verdict.status, "text": f"{estimate}"}
     return {
         **record,
+        "achieved": achieved(task, estimate.tree),
         "verdict": verdict,
         "settings": settings.values(),
         "reasons": settings.reasons,

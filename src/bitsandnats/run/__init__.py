@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bitsandnats import samplers
 from bitsandnats._rng import generator, streams
+from bitsandnats._tree import side_by_side
 from bitsandnats._types import Params, Progress, silent
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
@@ -27,6 +28,7 @@ from bitsandnats.task import Task
 
 _DIVERGED = "diverged"
 _ARRAYS = 3  # of the weights' size a chain, at least: position, gradient, noise
+_LARGE = 20_000_000  # coordinates above which arrays of their size are saved on: no look at the last steps
 _LOOK = 10  # steps between looks at what the chains have done: each waits for the device
 _SLOPE_ITEMS = {"token": (32, 16), "sequence": (32, 16), "sample": (2048, 512)}  # in all, a pass
 
@@ -68,12 +70,14 @@ def sample(
     task = in_precision(task, settings.precision)
     mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     _check_memory(task, settings.chains if mode == "vmap" else 1)
+    slope, slope_scale = _slope(task, settings)
     target = LocalPosterior(
         task,
         settings.nbeta,
         settings.gamma,
         mode,
-        slope=_slope(task, settings),
+        slope=slope,
+        slope_scale=slope_scale,
         statistics=settings.statistics,
         gradient=settings.gradient,
         precision=settings.precision,
@@ -142,12 +146,24 @@ def _dynamics(tags: tuple[str, ...]) -> str:
     return "exact" if "exact" in tags else "momentum" if "momentum" in tags else "langevin"
 
 
-def _slope(task: Task, settings: Settings) -> Params | None:
-    """∇L(w*): of some items to follow its part in the estimate, of all to stand for what the batches are rid of."""
+def _slope(task: Task, settings: Settings) -> tuple[Params | None, float]:
+    """∇L(w*) and its scale: of some items to follow its part, of all to stand for what the batches are rid of."""
     items, per_pass = _SLOPE_ITEMS[task.unit]
     if settings.gradient == "control":
-        return center_gradient(task, items=len(task.data), batch_size=per_pass)
-    return center_gradient(task, items=items, batch_size=per_pass) if settings.statistics == "step" else None
+        return center_gradient(task, items=len(task.data), batch_size=per_pass), 1.0
+    if settings.statistics == "none":
+        return None, 1.0
+    slope = center_gradient(task, items=items, batch_size=min(per_pass, settings.batch_size))
+    return (slope, 1.0) if task.dimension <= _LARGE else _in_eighths(slope)
+
+
+def _in_eighths(slope: Params) -> tuple[Params, float]:
+    """A vector in eight bits a number: 6 % off each, which a sum over millions of them does not show."""
+    largest = max(float(g.abs().max()) for g in slope.values())
+    scale = largest / torch.finfo(torch.float8_e4m3fn).max if largest > 0 else 1.0
+    for name in list(slope):  # one after another: the whole never exists twice
+        slope[name] = (slope[name] / scale).to(torch.float8_e4m3fn)
+    return slope, scale
 
 
 def start_position(task: Task, settings: Settings, chain: int) -> Params:
@@ -157,14 +173,14 @@ def start_position(task: Task, settings: Settings, chain: int) -> Params:
         InputError: a noisy start without a pull (γ = 0).
     """
     if settings.start == "center":
-        return {name: w.clone() for name, w in task.center.items()}
+        return side_by_side(task.center)
     if settings.gamma == 0:
         raise InputError(message(expected="gamma > 0 for start 'noise'", got="gamma = 0", do="use start 'center'"))
     random = generator(settings.seed, chain, "start", task.device)
-    return {
-        name: w + torch.empty_like(w).normal_(generator=random).mul_(settings.gamma**-0.5)
-        for name, w in task.center.items()
-    }
+    position = side_by_side(task.center)
+    for w in position.values():
+        w.add_(torch.empty_like(w).normal_(generator=random).mul_(settings.gamma**-0.5))
+    return position
 
 
 def _starts(task: Task, settings: Settings, group: list[int]) -> Params:
@@ -209,6 +225,7 @@ def _run_group(
     rows = Rows()
     watching = Watching(observables)
     checked = settings.sampler == "sgld" and settings.statistics == "step" and settings.gradient == "plain"
+    checked = checked and task.dimension <= _LARGE
     accepted: list[Tensor] = []
     broken: list[Tensor] = []  # since the last look
     step, steps, alive = 0, settings.steps, True

@@ -224,7 +224,8 @@ class Walk(NamedTuple):
             return
         pairs = [(d, d), (d, g), (g, g)]
         if self.target.slope is not None:
-            pairs.append((d, self.target.slope[name].flatten()[cut].expand_as(d)))
+            slope = self.target.slope[name].flatten()[cut].to(d.dtype)
+            pairs.append((d, slope.mul(self.target.slope_scale).expand_as(d)))
         if len(d) == 1:  # one long row: a BLAS dot makes no temporary; many short ones: one call for all
             self.sums.append(torch.stack([torch.dot(left[0], right[0]) for left, right in pairs]).unsqueeze(1))
         else:

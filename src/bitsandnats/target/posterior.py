@@ -42,7 +42,8 @@ class LocalPosterior:
         gamma: γ.
         mode: `loop` evaluates chains one by one, `vmap` all at once; a chain's numbers do not depend on its group.
         micro_batch: items a forward pass at most; None = the whole batch.
-        slope: ∇L(w*), where its part in the estimate is to be followed.
+        slope: ∇L(w*), where its part in the estimate is to be followed; of any type.
+        slope_scale: what `slope` is to be multiplied with.
         statistics: `step`: samplers sum d·d, d·g, g·g and d·slope, d = w−w*, on their way; `none`: they do not.
         gradient: `plain`: ∇L_B(w); `control`: ∇L_B(w) − ∇L_B(w*) + ∇L(w*), with `slope` over all data, which takes the
             noise of batches at w* out of every step for one more evaluation.
@@ -55,6 +56,7 @@ class LocalPosterior:
     mode: Literal["loop", "vmap"] = "loop"
     micro_batch: int | None = None
     slope: Params | None = None
+    slope_scale: float = 1.0
     statistics: Literal["step", "none"] = "step"
     gradient: Literal["plain", "control"] = "plain"
     precision: Precision = "float32"
