@@ -1,12 +1,14 @@
 """Precision of the loss's products, and passes of fewer items: what they change and what they do not."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 
 import bitsandnats as bn
+from bitsandnats.curvature import center_gradient
 from bitsandnats.precision import in_precision
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings
@@ -83,5 +85,9 @@ def test_slope_in_eight_bits(digit_snapshots, digits, monkeypatch):
     monkeypatch.setattr("bitsandnats.run._LARGE", 0)
     short = sample(task, SETTINGS)
     assert "mala_acceptance" not in short.attrs
-    wanted = np.asarray(plain["draws"]["slope_part"])
-    assert np.asarray(short["draws"]["slope_part"]) == pytest.approx(wanted, abs=0.05 * abs(wanted).max())
+    slope = center_gradient(task, items=2048, batch_size=12)
+    norm = math.sqrt(sum(float(g.square().sum()) for g in slope.values()) / task.dimension)
+    usual = SETTINGS.nbeta * norm * np.sqrt(np.asarray(plain["draws"]["distance_squared"]))  # for any direction
+    off = np.asarray(short["draws"]["slope_part"]) - np.asarray(plain["draws"]["slope_part"])
+    assert (abs(off) <= 0.15 * usual).all()
+    assert off.any()
