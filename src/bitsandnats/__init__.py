@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bitsandnats.recipes.attribution import influence as influence
     from bitsandnats.recipes.attribution import loss_kernel as loss_kernel
     from bitsandnats.recipes.attribution import observe as observe
+    from bitsandnats.recipes.attribution import refined_llc as refined_llc
+    from bitsandnats.recipes.attribution import susceptibility as susceptibility
     from bitsandnats.recipes.complexity import Complexity as Complexity
     from bitsandnats.recipes.complexity import complexities as complexities
     from bitsandnats.recipes.complexity import complexity as complexity
@@ -52,7 +54,9 @@ _HOMES = {
     "loss_kernel": "bitsandnats.recipes.attribution",
     "observe": "bitsandnats.recipes.attribution",
     "open_run": "bitsandnats.store",
+    "refined_llc": "bitsandnats.recipes.attribution",
     "study": "bitsandnats.recipes.study",
+    "susceptibility": "bitsandnats.recipes.attribution",
     "write_report": "bitsandnats.report",
 }
 _ROOMS = ("compressors", "hf", "losses", "regularisers")
@@ -78,8 +82,10 @@ __all__ = [
     "losses",
     "observe",
     "open_run",
+    "refined_llc",
     "regularisers",
     "study",
+    "susceptibility",
     "write_report",
 ]
 

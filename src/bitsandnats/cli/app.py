@@ -6,6 +6,7 @@ from bitsandnats._version import __version__
 from bitsandnats.cli import (
     attribution,
     complexity,
+    component_verbs,
     demo,
     doctor,
     inspect,
@@ -64,6 +65,7 @@ for verb, examples in (
     (measure.compress, measure.COMPRESS_EXAMPLES),
     (attribution.influence, attribution.INFLUENCE_EXAMPLES),
     (attribution.kernel, attribution.KERNEL_EXAMPLES),
+    (component_verbs.susceptibility, component_verbs.EXAMPLES),
     (complexity.decompress, complexity.DECOMPRESS_EXAMPLES),
     (complexity.complexity, complexity.EXAMPLES),
     (selftest.selftest, selftest.EXAMPLES),

@@ -70,9 +70,9 @@ def influence(
 
     if tokens not in TOKENS:
         raise InputError(message(expected=f"--tokens {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
-    given = _given(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
-    length = _Length(looks, reliability, draws, budget)
-    work = _Work(model, text, context, fold, device, unit, out, export)
+    given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
+    length = Length(looks, reliability, draws, budget)
+    work = Work(model, text, context, fold, device, unit, out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
         task = work.load(job)
         train, asked = work.split(task, items, queries, query)
@@ -121,9 +121,9 @@ def kernel(
     from bitsandnats.recipes.attribution import stored
     from bitsandnats.recipes.attribution.describe import split_items
 
-    given = _given(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
-    length = _Length(looks, reliability, draws, budget)
-    work = _Work(model, text, context, fold, device, unit, out, export)
+    given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
+    length = Length(looks, reliability, draws, budget)
+    work = Work(model, text, context, fold, device, unit, out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
         task = work.load(job)
         chosen = as_subset(task, split_items(len(task.data), 0, items)[0])
@@ -138,7 +138,8 @@ def kernel(
     console.show_page(page)
 
 
-def _given(*values: Any) -> dict[str, Any]:
+def given_settings(*values: Any) -> dict[str, Any]:
+    """The options of sampling by name, checked; in the order in which the verbs take them."""
     from bitsandnats.recipes.llc import check_given
 
     names = ("sampler", "step_size", "gamma", "nbeta", "batch_size", "chains", "draws", "burn_in", "seed")
@@ -147,7 +148,7 @@ def _given(*values: Any) -> dict[str, Any]:
     return given
 
 
-class _Length:
+class Length:
     """For how long the chains run, and how often they are looked at."""
 
     def __init__(self, looks: int, reliability: float | None, draws: int | None, budget: str | None) -> None:
@@ -158,7 +159,7 @@ class _Length:
         check_target(self.reliability, draws, self.budget)
 
 
-class _Work:
+class Work:
     """What both verbs do with their options."""
 
     def __init__(self, model: str, text: Any, context: Any, fold: Any, device: Any, unit: Any, out: Any, export: Any):
@@ -166,6 +167,7 @@ class _Work:
         self.label, self.command = options.label(model), console.command_line()
 
     def load(self, job: console.Job) -> Any:
+        """The task, once the folder is known to be usable."""
         from bitsandnats.store import check_run
 
         job.at("model", 0.0, "loading the model")
@@ -188,8 +190,16 @@ class _Work:
         return train, as_subset(other, asked).data
 
     def observe(
-        self, job: console.Job, task: Any, sides: dict[str, Any], pairs: Any, given: dict[str, Any], length: "_Length"
+        self,
+        job: console.Job,
+        task: Any,
+        sides: dict[str, Any],
+        pairs: Any,
+        given: dict[str, Any],
+        length: "Length",
+        components: Any = (),
     ) -> Any:
+        """The run, with labels and previews as far as the data have them."""
         from bitsandnats.recipes.attribution import observe
         from bitsandnats.recipes.attribution.describe import images_in, labels_in
 
@@ -199,6 +209,7 @@ class _Work:
             task,
             sides,
             pairs=pairs,
+            components=components,
             options=given,
             looks=length.looks,
             reliability=length.reliability,
@@ -209,6 +220,7 @@ class _Work:
         )
 
     def finish(self, job: console.Job, task: Any, tree: Any, record: Any, kind: str, table: Any) -> Path | None:
+        """Writes what was asked for; the report's path."""
         from bitsandnats.recipes.attribution import stored
         from bitsandnats.report import write_report
 

@@ -55,6 +55,24 @@ def show_kernel(found: Any) -> None:
         out.print(f"and {len(found.kernel) - rows} inputs more", highlight=False)
 
 
+def show_susceptibility(found: Any) -> None:
+    """Each component's responses to the probes, each over the row's s.d."""
+    out = console.output()
+    show_verdict(str(found), found.verdict.status, out)
+    data = found.dataset
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("component", no_wrap=True)
+    for name in (*(str(p) for p in data["probe"].values), "φ", "reliability"):
+        table.add_column(name, justify="right", no_wrap=True)
+    worst = found.reliability.over_draws
+    for i, name in enumerate(data["component"].values):
+        chi, se = found.response[i], data["response_se"].values[i]
+        cells = [f"{c:+.2g} ± {e:.1g}" for c, e in zip(chi, se, strict=True)]
+        table.add_row(str(name), *cells, f"{data['phi'].values[i]:.2g}", f"{worst[i]:.2f}")
+    out.print(table, highlight=False)
+    out.print("right up to a factor a component: compare probes along a row", highlight=False)
+
+
 def _named(named: Any) -> str:
     return f"{_place(named.item, named.token)} ({named.influence:+.2g})"
 

@@ -1,7 +1,7 @@
 """Covariances of quadratic losses over a Gaussian: what influence, kernel and susceptibility are on quadratics."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 
@@ -42,7 +42,7 @@ def posterior_covariance(hessian: Float[ndarray, "d d"], *, nbeta: float, gamma:
 def two_chain_susceptibility(
     hessian: Float[ndarray, "d d"],
     probe: Float[ndarray, "d d"],
-    component: Float[ndarray, " c"],
+    component: Int[ndarray, " c"],
     *,
     nbeta: float,
     gamma: float,
@@ -60,7 +60,7 @@ def two_chain_susceptibility(
         nbeta: nβ.
         gamma: γ.
     """
-    inside = np.ix_(np.asarray(component, dtype=int), np.asarray(component, dtype=int))
+    inside = np.ix_(component, component)
     a, b = hessian[inside], (probe - hessian)[inside]
     alone = posterior_covariance(a, nbeta=nbeta, gamma=gamma)
     full = posterior_covariance(hessian, nbeta=nbeta, gamma=gamma)

@@ -3,3 +3,5 @@
 from bitsandnats.recipes.attribution.influence import influence as influence
 from bitsandnats.recipes.attribution.kernel import loss_kernel as loss_kernel
 from bitsandnats.recipes.attribution.observation import observe as observe
+from bitsandnats.recipes.attribution.refined import refined_llc as refined_llc
+from bitsandnats.recipes.attribution.response import susceptibility as susceptibility

@@ -10,6 +10,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence
 from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.estimators.loss_kernel import LossKernel
+from bitsandnats.estimators.susceptibility import Susceptibility
 from bitsandnats.estimators.verdict import Verdict
 from bitsandnats.recipes import summary
 from bitsandnats.settings import Settings, settings_from
@@ -78,6 +79,35 @@ def kernel_summary(
         for i in range(len(found.kernel))
     ]
     return {**record, "reliability": found.reliability.record(), "figures": figures or {}, "inputs": rows}
+
+
+def susceptibility_summary(task: Task, found: Susceptibility, *, label: str, command: str | None) -> dict[str, Any]:
+    """Susceptibilities as the terminal and the report show them: responses to whole probes, and to columns."""
+    record = _head("susceptibility", task, found.tree, found.verdict, label, command)
+    data = found.dataset
+    probes = [str(name) for name in data["probe"].values]
+    worst = np.fmin(data["reliability_over_chains"].values, data["reliability_over_draws"].values)
+    rows = [
+        {
+            "component": str(name),
+            "phi": _plain(data["phi"].values[i]),
+            "reliability": _plain(worst[i]),
+            "responses": dict(zip(probes, map(_plain, found.response[i]), strict=True)),
+            "responses_se": dict(zip(probes, map(_plain, data["response_se"].values[i]), strict=True)),
+            "top": [list(column) for column in found.top(str(name), _SHOWN)],
+        }
+        for i, name in enumerate(data["component"].values)
+    ]
+    return {**record, "reliability": found.reliability.record(), "components": rows}
+
+
+def susceptibility_table(found: Susceptibility) -> Any:
+    """A pandas table with a row for each component and item or token of the probes.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    return _frame(found.dataset[["susceptibility", "susceptibility_se"]])
 
 
 def influence_table(found: Influence) -> Any:
