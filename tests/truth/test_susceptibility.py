@@ -21,7 +21,8 @@ class Blocks(nn.Module):
 
     def __init__(self, d):
         super().__init__()
-        self.a, self.b = (nn.Parameter(torch.zeros(d, dtype=torch.float64)) for _ in range(2))
+        self.a = nn.Parameter(torch.zeros(d, dtype=torch.float64))
+        self.b = nn.Parameter(torch.zeros(d, dtype=torch.float64))
 
     def forward(self):
         return torch.cat([self.a, self.b])
@@ -65,7 +66,8 @@ def separate(random, items=60):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.second = (nn.Linear(3, 1, bias=False, dtype=torch.float64) for _ in range(2))
+            self.first = nn.Linear(3, 1, bias=False, dtype=torch.float64)
+            self.second = nn.Linear(3, 1, bias=False, dtype=torch.float64)
 
         def forward(self, x):
             return self.first(x[:, :3]) + self.second(x[:, 3:])

@@ -169,7 +169,7 @@ def component_trees(tree: xr.DataTree) -> list[xr.DataTree]:
     Raises:
         StoreError: there are none.
     """
-    found = [tree[f"component{i}"] for i in range(len(tree.children)) if f"component{i}" in tree.children]
+    found = [tree.children[f"component{i}"] for i in range(len(tree.children)) if f"component{i}" in tree.children]
     if not found:
         raise StoreError(
             message(expected="a run with components", got="none", do="name components when the run is made")
