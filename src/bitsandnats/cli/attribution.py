@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli import attribution_tables, console, options
+from bitsandnats.cli import attribution_tables, console, options, parsing
 from bitsandnats.errors import InputError, message
 
 INFLUENCE_EXAMPLES = (
@@ -154,7 +154,7 @@ class Length:
     def __init__(self, looks: int, reliability: float | None, draws: int | None, budget: str | None) -> None:
         from bitsandnats.recipes.attribution.stopping import check_target, target_or_default
 
-        self.looks, self.budget = looks, options.seconds(budget, "--budget")
+        self.looks, self.budget = looks, parsing.seconds(budget, "--budget")
         self.reliability = target_or_default(reliability, draws, None)
         check_target(self.reliability, draws, self.budget)
 

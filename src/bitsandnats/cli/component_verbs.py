@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli import attribution, attribution_tables, console, options
+from bitsandnats.cli import attribution, attribution_tables, console, options, parsing
 from bitsandnats.errors import InputError, message
 
 EXAMPLES = (
@@ -93,6 +93,6 @@ def _names(task: Any, components: str) -> list[str]:
 
     known = [name for name, _ in sizes(task)]
     found: list[str] = []
-    for asked in options.names(components):
+    for asked in parsing.names(components):
         found += [name for name in known if fnmatch.fnmatchcase(name, asked)] or [asked]
     return list(dict.fromkeys(found))
