@@ -70,7 +70,8 @@ def _curves(own: dict[str, list[Row]], words: dict[str, str], name: str, kind: s
 def _epoch(rows: Sequence[Row]) -> alt.X:
     most = max(row["epoch"] for row in rows)
     scale = alt.Scale(type="log", base=10, domain=[1, most * 1.08], nice=False)
-    axis = alt.Axis(tickCount=5, labelExpr="format(datum.value, '~s')", grid=False)
+    ticks = [v * 10**k for k in range(6) for v in (1, 3) if v * 10**k <= most * 1.08]
+    axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '~s')", grid=False)
     return alt.X("epoch:Q", title="epoch", scale=scale, axis=axis)
 
 
@@ -78,7 +79,7 @@ def _colour(rows: Sequence[Row], words: Sequence[str] = ()) -> alt.Color:
     """One colour a regime, the same in every figure."""
     present = list(dict.fromkeys(row["regime"] for row in rows))
     colours = dict(zip(_ORDER, REGIMES.values(), strict=True))
-    legend = alt.Legend(title=None, orient="bottom", direction="vertical", columns=1)
+    legend = alt.Legend(title=None, orient="bottom", direction="vertical", columns=1, symbolOpacity=1)
     return alt.Color(
         "regime:N", scale=alt.Scale(domain=present, range=[colours[name] for name in present]), legend=legend
     )
@@ -133,7 +134,7 @@ def _naive(title: str, own: dict[str, list[Row]], words: dict[str, str], main: f
     ]
     if not rows:
         return None
-    y = alt.Y("value:Q", title="bytes", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s"))
+    y = alt.Y("value:Q", title="bytes", scale=alt.Scale(type="log"), axis=alt.Axis(values=_BYTES, format="~s"))
     legend = alt.Legend(title=None, orient="bottom", direction="vertical", symbolType="stroke")
     dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=list(kinds), range=[[1, 0], [5, 4]]), legend=legend)
     return alt.layer(*_layers(rows, y, _colour(rows), dash), width=_WIDTH, height=_HEIGHT, title=_title(title))
@@ -150,7 +151,7 @@ def _twofold(title: str, runs: list[Row], main: float) -> Any | None:
         for row in curve_over_seeds(runs, name, kind=kind)
     ]
     names = {"training accuracy": MUTED, "test accuracy": GREEN, "complexity": BLUE}
-    legend = alt.Legend(title=None, orient="bottom", direction="horizontal")
+    legend = alt.Legend(title=None, orient="bottom", direction="horizontal", symbolOpacity=1)
     colour = alt.Color("kind:N", scale=alt.Scale(domain=list(names), range=list(names.values())), legend=legend)
     left = alt.Y("value:Q", title="accuracy", scale=alt.Scale(domain=[0, 1.02]), axis=alt.Axis(format="%", tickCount=5))
     axis = alt.Axis(orient="right", titleColor=BLUE, format="~s", tickCount=5, grid=False)
@@ -167,7 +168,7 @@ def _tolerances(title: str, runs: list[Row], tolerances: list[float]) -> Any | N
     if not rows:
         return None
     y = alt.Y("value:Q", title="bytes", scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=5, format="~s"))
-    legend = alt.Legend(title="ε, nats", orient="right", symbolType="stroke")
+    legend = alt.Legend(title="ε, nats", orient="right", symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
     names = [f"{t:g}" for t in sorted(tolerances)]
     scale = alt.Scale(domain=names, scheme=alt.SchemeParams(name="viridis", extent=[0.0, 0.9]))
     colour = alt.Color("kind:N", sort=names, scale=scale, legend=legend)
@@ -190,14 +191,15 @@ def _rates(title: str, runs: list[Row], summary: dict[str, Any], words: dict[str
         laws = [row for row in own if row["regime"] == regime]
         level = sum(math.log(row["size"]) for row in laws) / len(laws)
         slope = sum(row["exponent"] for row in laws) / len(laws)
-        ends = (min(summary["tolerances"]), max(summary["tolerances"]))
+        ends = (min(summary["tolerances"]), summary["fitted_tolerance"])
         lines += [{"tolerance": t, "bytes": math.exp(level) * t**-slope, "regime": name} for t in ends]
     legend = alt.Legend(title=None, orient="bottom", direction="vertical")
     colour = alt.Color("regime:N", scale=alt.Scale(domain=list(named.values()), range=colours), legend=legend)
     ticks = [t for t in summary["tolerances"] if math.log2(t) % 2 == 0]
     axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '~g')")
     x = alt.X("tolerance:Q", title="ε, nats a pair", scale=alt.Scale(type="log", base=2, nice=False), axis=axis)
-    y = alt.Y("bytes:Q", title="bytes", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4, format="~s"))
+    axis = alt.Axis(values=_BYTES, format="~s")
+    y = alt.Y("bytes:Q", title="bytes", scale=alt.Scale(type="log"), axis=axis)
     hints = [alt.Tooltip("tolerance:Q"), alt.Tooltip("bytes:Q"), alt.Tooltip("seed:Q")]
     layers = [
         alt.Chart(values(lines)).mark_line(strokeWidth=1.4, opacity=0.8).encode(x=x, y=y, color=colour),
@@ -237,6 +239,7 @@ def _llc(title: str, own: dict[str, list[Row]], words: dict[str, str]) -> Any | 
     return alt.layer(*_layers(rows, y, _colour(rows), dash), width=_WIDTH, height=_HEIGHT, title=_title(title))
 
 
+_BYTES = [v * 10**k for k in range(7) for v in (1, 3)]
 _SEEDS = "Lines are means over seeds, bands reach from the least to the largest seed."
 _ALL = (
     (
@@ -259,8 +262,8 @@ _ALL = (
     (
         "figure-4", "complexity", "Figure 4: algorithmic rate–distortion curves",
         "Bytes against the tolerance ε at the last checkpoint, one point a seed, both axes logarithmic, with the power "
-        "law K = K₁ε⁻ᵇ fitted by least squares (means over seeds). The law is a description of seven points, not a "
-        "theory: at large ε, where the constant guess is good enough, curves drop below it.",
+        "law K = K₁ε⁻ᵇ fitted by least squares for ε up to 1 nat (means over seeds). The law is a description of a few "
+        "points, not a theory: at large ε, where the constant guess is nearly good enough, curves drop below it.",
     ),
     (
         "figure-5", "complexity", "Figure 5: complexity at every tolerance",

@@ -13,7 +13,14 @@ from bitsandnats.coarse_grain import Trials, coarse_grain, read_checkpoint
 from bitsandnats.compressors.coding import first_order_bits
 from bitsandnats.experiments.grokking.networks import fresh
 from bitsandnats.experiments.grokking.plan import Arm, Plan, training_pairs
-from bitsandnats.experiments.grokking.training import Recipe, growing_epochs, train
+from bitsandnats.experiments.grokking.stack import Stack
+from bitsandnats.experiments.grokking.training import (
+    Recipe,
+    Regime,
+    growing_epochs,
+    stepper_of,
+    training_tables,
+)
 from bitsandnats.experiments.grokking.training_unit import tables
 from bitsandnats.task import Task
 
@@ -61,23 +68,30 @@ class PlanRow(NamedTuple):
 def measured_plan(plan: Plan) -> list[PlanRow]:
     """Every arm with its size and its predicted cost."""
     found: dict[Arm, PlanRow] = {}
+    steps: dict[tuple[Recipe, tuple[bool, ...]], float] = {}
+    others: dict[Recipe, tuple[float, float, int]] = {}
     for recipe, arms in plan.groups():
-        found.update(_group(plan, recipe, arms))
+        alike = recipe._replace(operation="addition")  # operations cost the same, and so do regimes without spectra
+        kind = alike, tuple(arm.regime.spectral > 0 for arm in arms)
+        if alike not in others:
+            others[alike] = _measurement_seconds(plan, recipe)
+        if kind not in steps:
+            steps[kind] = _step_seconds(recipe, _runs(plan, arms), plan.device)
+        found.update(_group(plan, recipe, arms, steps[kind], others[alike]))
     return [found[arm] for arm in plan.arms]
 
 
-def _group(plan: Plan, recipe: Recipe, arms: tuple[Arm, ...]) -> dict[Arm, PlanRow]:
+def _runs(plan: Plan, arms: tuple[Arm, ...]) -> list[tuple[Regime, int]]:
+    """What is trained together; on the CPU, where several cost as much as one after the other, one of each."""
+    return [(arm.regime, seed) for arm in arms for seed in range(1 if plan.device == "cpu" else plan.seeds)]
+
+
+def _group(
+    plan: Plan, recipe: Recipe, arms: tuple[Arm, ...], step: float, measurement: tuple[float, float, int]
+) -> dict[Arm, PlanRow]:
     pairs = training_pairs(recipe)
     steps = math.ceil(pairs / min(recipe.batch_size or pairs, pairs))
-    runs = [(arm.regime, seed) for arm in arms for seed in plan.seed_range]
-    few = recipe._replace(epochs=max(1, round(4 / steps)))
-    began = time.perf_counter()
-    train(few, runs, device=plan.device)  # what is set up at first is not counted
-    middle = time.perf_counter()
-    train(few._replace(epochs=few.epochs + max(1, round(4 / steps))), runs, device=plan.device)
-    spent = max(time.perf_counter() - middle - (middle - began) / 2, 1e-6)
-    step = spent / (2 * max(1, round(4 / steps)) * steps * len(runs))
-    trial, loss, parameters = _measurement_seconds(plan, recipe)
+    trial, loss, parameters = measurement
     count = len(plan.tolerances)
     kept = growing_epochs(recipe.epochs)[-1]
     rows = {}
@@ -108,6 +122,25 @@ def _group(plan: Plan, recipe: Recipe, arms: tuple[Arm, ...]) -> dict[Arm, PlanR
     return rows
 
 
+def _step_seconds(recipe: Recipe, runs: list[tuple[Regime, int]], device: str) -> float:
+    """One step of one of several networks, the decompositions for spectral entropy spread over the steps they serve."""
+    module = recipe.network.build(recipe.modulus)
+    stack, seeds = Stack(module), [seed for _, seed in runs]
+    rows = torch.stack([stack.layout.row(fresh(module, seed)) for seed in seeds]).to(device).requires_grad_()
+    data = training_tables(recipe, seeds, device)[0]
+    size = min(recipe.batch_size or data.labels.shape[1], data.labels.shape[1])
+    take = stepper_of(stack, rows, recipe, runs)
+
+    count = recipe.entropy_every if any(regime.spectral for regime, _ in runs) else 1
+
+    def steps() -> None:
+        for _ in range(count):
+            take(data.inputs[:, :size], data.labels[:, :size])
+
+    steps()  # what is set up at first is not counted
+    return _fastest(steps, 1) / count / len(runs)
+
+
 def _measurement_seconds(plan: Plan, recipe: Recipe) -> tuple[float, float, int]:
     """One trial of a search, one loss over all pairs, and the network's size."""
     module = recipe.network.build(recipe.modulus)
@@ -126,9 +159,9 @@ def _measurement_seconds(plan: Plan, recipe: Recipe) -> tuple[float, float, int]
     return _fastest(trial), _fastest(lambda: trials.evaluate(task.center)), task.dimension
 
 
-def _fastest(work: Callable[[], Any]) -> float:
+def _fastest(work: Callable[[], Any], times_over: int = 3) -> float:
     times = []
-    for _ in range(3):
+    for _ in range(times_over):
         began = time.perf_counter()
         work()
         if torch.cuda.is_available():

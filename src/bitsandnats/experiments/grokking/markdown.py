@@ -66,7 +66,8 @@ def markdown(summary: dict[str, Any]) -> str:
         "",
         "## Rate and distortion",
         "",
-        "Bytes at each ε, at the last checkpoint; K ≈ K₁ε⁻ᵇ by least squares in the logarithms.",
+        f"Bytes at each ε, at the last checkpoint; K ≈ K₁ε⁻ᵇ by least squares in the logarithms, ε ≤ "
+        f"{summary['fitted_tolerance']:g}.",
         "",
         *_rates(summary),
         "",

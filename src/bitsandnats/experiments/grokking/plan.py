@@ -16,6 +16,9 @@ TOLERANCES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
 MAIN = 1.0
 """The tolerance that findings are about, nats."""
 
+FITTED = 1.0
+"""The largest tolerance that power laws are fitted to, nats: at larger ones the constant guess is nearly enough."""
+
 ALPHA = 0.01
 """Share of the uniform guess in the predictions whose cross-entropy is bounded; fixed beforehand."""
 
@@ -202,7 +205,7 @@ def grokking_plan(
         tolerances=TOLERANCES,
         grade=chosen["grades"][0],
         published=chosen["grades"][0] != "published",
-        sampling=Sampling(2, 50, 100, 1000.0, 0.5) if small else Sampling(4, 100, 200, 1000.0, 0.5),
+        sampling=Sampling(2, 50, 100, 300.0, 0.2) if small else Sampling(4, 100, 200, 300.0, 0.2),
         device=device,
         seed=seed,
     )

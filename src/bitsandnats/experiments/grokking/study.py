@@ -17,7 +17,7 @@ from bitsandnats.experiments.grokking.training_unit import TrainWork, trained
 from bitsandnats.experiments.grokking.works import Measurement, measured
 from bitsandnats.store import Run
 
-_BETWEEN = 20.0  # seconds between two writings of the tables
+_BETWEEN = 60.0  # seconds between two writings of the tables
 
 
 def grokking(
@@ -90,28 +90,27 @@ def grokking(
 
 
 def measurements(folder: Path, plan: Plan, trainings: Sequence[Row]) -> list[Measurement]:
-    """Everything that is measured, run by run.
+    """Everything that is measured, seed by seed of all arms, so that a part of a run is a comparison too.
 
     Args:
         folder: the run folder.
         plan: of the run.
         trainings: rows of the finished training runs.
     """
-    curves = {(row["arm"], row["seed"]): row for row in trainings}
     works: list[Measurement] = []
-    for arm in plan.arms:
-        for seed in plan.seed_range:
-            epochs = plan.epochs(arm.recipe)
-            common = (plan.sampling, plan.device)
-            for epoch in epochs:
+    common = (plan.sampling, plan.device)
+    for seed in plan.seed_range:
+        for arm in plan.arms:
+            for epoch in plan.epochs(arm.recipe):
                 place = (folder, arm, seed, epoch)
                 works.append(Measurement(*place, "complexity", plan.grade, plan.tolerances, *common))
                 works.append(Measurement(*place, "llc", "", (), *common))
-            if plan.published and seed == plan.seed:
-                works += [
-                    Measurement(folder, arm, seed, epoch, "complexity", "published", (MAIN,), *common)
-                    for epoch in _two(plan, arm, curves[arm.name, seed])
-                ]
+    curves = {(row["arm"], row["seed"]): row for row in trainings}
+    for arm in plan.arms if plan.published else ():
+        works += [
+            Measurement(folder, arm, plan.seed, epoch, "complexity", "published", (MAIN,), *common)
+            for epoch in _two(plan, arm, curves[arm.name, plan.seed])
+        ]
     return works
 
 

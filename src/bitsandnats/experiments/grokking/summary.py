@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bitsandnats.experiments.grokking import findings, tables
-from bitsandnats.experiments.grokking.plan import ALPHA, MAIN, RULE, WORDS, Plan, nbeta, training_pairs
+from bitsandnats.experiments.grokking.plan import ALPHA, FITTED, MAIN, RULE, WORDS, Plan, nbeta, training_pairs
 from bitsandnats.experiments.grokking.tables import Row
 
 TITLE = "Complexity and the local learning coefficient while networks grok"
@@ -35,6 +35,7 @@ def study_summary(
         "rule": RULE,
         "tolerances": list(plan.tolerances),
         "main_tolerance": MAIN,
+        "fitted_tolerance": FITTED,
         "alpha": ALPHA,
         "regimes": {name: WORDS[name] for name in dict.fromkeys(arm.regime.name for arm in plan.arms)},
         "nbeta": {f"{r.operation}-{r.network.kind}": nbeta(r) for r in recipes},

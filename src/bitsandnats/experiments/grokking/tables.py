@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitsandnats.experiments.grokking.plan import ALPHA, GENERALISED, MAIN, MEMORISED, Arm, Plan, training_pairs
+from bitsandnats.experiments.grokking.plan import ALPHA, FITTED, GENERALISED, MAIN, MEMORISED, Arm, Plan, training_pairs
 from bitsandnats.theory.description_length import (
     bound_on_the_rest,
     description_length,
@@ -153,13 +153,14 @@ def spread(values: Sequence[float | int]) -> Row | None:
 
 
 def curve_rows(runs: Sequence[Row]) -> list[Row]:
-    """One row a run whose last checkpoint is measured: its rate–distortion curve and the power law through it."""
+    """One row a run whose last checkpoint is measured: its rate–distortion curve, and the power law up to `FITTED`."""
     rows = []
     for run in runs:
         points = [p for p in run["checkpoints"][-1]["points"] if p["bytes"] > 0]
-        if len(points) < 2:
+        inside = [p for p in points if p["tolerance"] <= FITTED]
+        if len(inside) < 2:
             continue
-        law = rate_distortion_decay([p["tolerance"] for p in points], [p["bytes"] for p in points])
+        law = rate_distortion_decay([p["tolerance"] for p in inside], [p["bytes"] for p in inside])
         place = {name: run[name] for name in ("arm", "operation", "network", "regime", "seed")}
         curve = [{"tolerance": p["tolerance"], "bytes": p["bytes"]} for p in points]
         rows.append({**place, "epoch": run["checkpoints"][-1]["epoch"], **law._asdict(), "curve": curve})
