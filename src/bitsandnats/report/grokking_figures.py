@@ -85,7 +85,7 @@ def _colour(rows: Sequence[Row], words: Sequence[str] = ()) -> alt.Color:
     )
 
 
-_ORDER = ("none", "weight decay", "weight decay, noise", "weight decay, noise, spectral entropy")
+_ORDER = ("no regularisation", "weight decay", "weight decay, noise", "weight decay, noise, spectral entropy")
 _HINTS = [
     alt.Tooltip("epoch:Q"),
     alt.Tooltip("value:Q", format=".4~g", title="mean"),

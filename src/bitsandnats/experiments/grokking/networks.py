@@ -74,7 +74,7 @@ class Transformer(nn.Module):
 
     def __init__(self, modulus: int, layers: int, width: int, heads: int, hidden: int, places: int = 1) -> None:
         super().__init__()
-        self.token = nn.Embedding(modulus + 2, width)
+        self.token = _embedding(modulus + 2, width)
         self.position = nn.Parameter(torch.empty(_LENGTH, width))
         self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(layers))
         self.unembed = nn.Linear(width, modulus + 2, bias=False)
@@ -99,13 +99,18 @@ class Perceptron(nn.Module):
 
     def __init__(self, modulus: int, width: int, hidden: int) -> None:
         super().__init__()
-        self.token = nn.Embedding(modulus, width)
+        self.token = _embedding(modulus, width)
         self.rise, self.fall = nn.Linear(2 * width, hidden), nn.Linear(hidden, modulus)
 
     def forward(self, tokens: Int64[Tensor, "sample 4"]) -> Float[Tensor, "sample residue"]:
         """Logits of the residues."""
         pair = torch.cat([self.token(tokens[..., 0]), self.token(tokens[..., 2])], -1)
         return self.fall(nn.functional.relu(self.rise(pair)))
+
+
+def _embedding(tokens: int, width: int) -> nn.Embedding:
+    """A table without values: drawing those of `nn.Embedding` on no device would load torch's compiler, for seconds."""
+    return nn.Embedding.from_pretrained(torch.empty(tokens, width), freeze=False)
 
 
 class Network(NamedTuple):

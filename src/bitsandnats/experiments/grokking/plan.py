@@ -28,7 +28,7 @@ or the published procedure."""
 
 REGIMES = ("none", "decay", "noise", "entropy")
 WORDS = {
-    "none": "none",
+    "none": "no regularisation",
     "decay": "weight decay",
     "noise": "weight decay, noise",
     "entropy": "weight decay, noise, spectral entropy",
