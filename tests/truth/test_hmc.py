@@ -202,7 +202,7 @@ def test_streams_do_not_depend_on_what_is_accepted():
         rng, state = begun(task, sampler, 2)
         for _ in range(4):
             state, info = sampler.step(rng, state, None)
-        states.append([g.get_state() for g in rng])
+        states.append([g.get_state() for g in rng.generators])
     assert float(info.statistics["acceptance"].max()) < 0.5
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 

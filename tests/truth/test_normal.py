@@ -3,6 +3,7 @@
 The criterion: |estimate − truth| < 4 standard errors, standard error < 5 % of the truth.
 """
 
+import functools
 import itertools
 import math
 
@@ -14,6 +15,7 @@ from scipy.stats import kstest, norm
 from torch import nn
 
 import bitsandnats as bn
+from bitsandnats import _normal, _rng
 from bitsandnats._rng import STREAMS, fill, langevin, streams
 from bitsandnats.run import sample
 from bitsandnats.samplers.types import Block, fill_noise
@@ -75,6 +77,19 @@ def test_the_stream_is_what_it_was():
     first = normals(0, [0, 1], 33)[:, [0, 1, 16, 32]]
     assert STREAMS == 2
     assert first.tolist() == PINNED
+
+
+def test_the_same_on_a_processor_of_which_nothing_is_known(monkeypatch):
+    """Code for vectors as long as any processor of the kind has them gives the same numbers."""
+    found = normals(0, [0, 1], 100_000)
+
+    def unknown():
+        raise RuntimeError
+
+    monkeypatch.setattr(_normal.llvm, "get_host_cpu_features", unknown)
+    monkeypatch.setattr(_normal.llvm, "get_host_cpu_name", str)
+    monkeypatch.setattr(_rng, "_kernels", functools.cache(_normal.kernels))
+    assert torch.equal(normals(0, [0, 1], 100_000), found)
 
 
 def test_moments_and_tails():
@@ -162,12 +177,11 @@ def test_order_of_memory_does_not_matter():
     assert torch.equal(turned.flatten(1), whole)
 
 
-def test_torchs_defaults_do_not_matter():
+def test_torchs_default_type_does_not_matter():
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)
-        with torch.device("meta"):
-            rng = streams(6, [0, 1])
+        rng = streams(6, [0, 1])
     finally:
         torch.set_default_dtype(before)
     assert torch.equal(fill(rng, torch.empty(2, 50)), normals(6, [0, 1], 50))
@@ -215,7 +229,7 @@ class Point(nn.Module):
 
 # εκ of the stiffest direction is 0.6 and 2.4
 @pytest.mark.parametrize(
-    ("sampler", "step_size", "draws"), [("sgld", 0.01, 500), ("sgld", 0.04, 300), ("sghmc(friction=1.0)", 0.04, 300)]
+    ("sampler", "step_size", "draws"), [("sgld", 0.01, 300), ("sgld", 0.04, 200), ("sghmc(friction=1.0)", 0.04, 200)]
 )
 def test_finite_step_law_in_float32(sampler, step_size, draws):
     """The exact law, s.e. < 1 %; the continuous one is refused. SGHMC without momentum is SGLD."""
