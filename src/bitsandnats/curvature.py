@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bitsandnats import _tree
 from bitsandnats._rng import generator
 from bitsandnats._types import Batch, Params
 from bitsandnats.task import Task
+
+_LARGE = 20_000_000  # weights above which there is no room for second derivatives
+_SHIFT = 1e-3  # of the weights' length
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def gradient_noise(task: Task, *, batch_size: int, batches: int = 4, items: int 
     if batch_size >= len(task.data):
         return GradientNoise(0.0, 0.0)
     random = generator(seed, 0, "control")
+    if task.dimension > _LARGE:
+        return _noise_by_pairs(task, torch.randint(len(task.data), (batches, batch_size), generator=random), items)
     leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
     gradients = []
     for _ in range(batches):
@@ -89,11 +95,40 @@ def gradient_noise(task: Task, *, batch_size: int, batches: int = 4, items: int 
     return GradientNoise(squares / (batches - 1), bent / squares if squares > 0 else 0.0)
 
 
+def _noise_by_pairs(task: Task, batches: Tensor, items: int) -> GradientNoise:
+    """The same from differences of two batches each, (g₁ − g₂)/√2: no mean to keep, one array beside a product's."""
+    probe = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
+    squares = bent = 0.0
+    pairs = batches[: len(batches) // 2 * 2].view(-1, 2, batches.shape[1])
+    for one, other in pairs:
+        scatter = _batch_gradient(task, one)
+        for name, g in _batch_gradient(task, other).items():
+            scatter[name].sub_(g).mul_(0.5**0.5)
+        squares += float(_tree.dot(scatter, scatter))
+        bent += float(_tree.dot(scatter, hessian_vector(task, task.center, probe, scatter)))
+    return GradientNoise(squares / len(pairs), bent / squares if squares > 0 else 0.0)
+
+
+def _batch_gradient(task: Task, chosen: Tensor) -> Params:
+    """∇L_B at w*, an item at a time."""
+    leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
+    for i in range(len(chosen)):
+        with torch.enable_grad():
+            loss = task.item_losses(leaves, task.batch(chosen[i : i + 1])).sum() / (len(chosen) * task.mean_weight)
+        if loss.requires_grad:
+            torch.autograd.backward(loss, inputs=list(leaves.values()))
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
+
+
 def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
     """H v for the Hessian of the batch's mean loss at `params`; nats a unit per unit of weight.
 
-    Checked against the dense Hessian in `tests/truth/test_curvature.py`.
+    Above 20 million weights by differences of gradients, an item at a time: a second derivative would need attention's
+    scores as a whole, and all that a pass keeps twice. Checked against the dense Hessian in
+    `tests/truth/test_curvature.py`.
     """
+    if task.dimension > _LARGE:
+        return _by_differences(task, params, batch, vector)
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     # fused attention kernels have no second derivative
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -104,6 +139,27 @@ def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> 
             return {name: torch.zeros_like(p) for name, p in params.items()}
         products = torch.autograd.grad(inner, list(leaves.values()), materialize_grads=True)
     return {name: h.detach() for name, h in zip(leaves, products, strict=True)}
+
+
+def _by_differences(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
+    """H v as [∇L(w + hv) − ∇L(w − hv)]/2h with hv a thousandth of the weights' length; two arrays beside v."""
+    lengths = [float(_tree.dot(p, p)) ** 0.5 for p in (params, vector)]
+    if lengths[1] == 0:
+        return {name: torch.zeros_like(p) for name, p in params.items()}
+    h = _SHIFT * max(lengths[0], 1e-30) / lengths[1]
+    leaves = {name: torch.add(p.detach(), vector[name], alpha=h).requires_grad_() for name, p in params.items()}
+    items = len(_tree.tensors(batch)[0])
+    for sign in (1.0, -1.0):
+        for i in range(items):
+            part = _tree.map_batch(lambda t, i=i: t[i : i + 1], batch)
+            with torch.enable_grad():
+                loss = task.item_losses(leaves, part).sum() * (sign / (2 * h * items * task.mean_weight))
+            if loss.requires_grad:
+                torch.autograd.backward(loss, inputs=list(leaves.values()))
+        with torch.no_grad():
+            for name, leaf in leaves.items():
+                leaf.sub_(vector[name], alpha=2 * h)
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
 
 
 def top_curvature(

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 import bitsandnats as bn
-from bitsandnats.curvature import hessian_vector, top_curvature
+from bitsandnats.curvature import gradient_noise, hessian_vector, top_curvature
 
 
 def dense(task, batch):
@@ -86,3 +86,13 @@ def test_flat_loss_has_no_curvature():
     assert top_curvature(task).value == 0.0
     linear = bn.Task.from_module(Point(3), lambda model, batch: model().sum().expand(len(batch)), torch.zeros(2, 1))
     assert top_curvature(linear).value == 0.0
+
+
+def test_large_models_by_differences(digit_task, monkeypatch):
+    """What large models get instead of second derivatives agrees with them."""
+    exact = top_curvature(digit_task, items=64), gradient_noise(digit_task, batch_size=16, batches=60, items=64)
+    monkeypatch.setattr("bitsandnats.curvature._LARGE", 0)
+    found = top_curvature(digit_task, items=64), gradient_noise(digit_task, batch_size=16, batches=60, items=64)
+    assert found[0].value == pytest.approx(exact[0].value, rel=0.02)
+    assert found[1].trace == pytest.approx(exact[1].trace, rel=0.3)
+    assert found[1].curvature == pytest.approx(exact[1].curvature, rel=0.5)

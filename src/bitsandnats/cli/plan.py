@@ -94,7 +94,7 @@ def _planned(
     else:
         task = options.load_task(
             model,
-            given.get("text"),
+            given.get("text") or None,
             given.get("context"),
             given.get("fold"),
             None if gpu else given.get("device"),
