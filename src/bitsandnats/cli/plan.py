@@ -55,7 +55,7 @@ def plan(
         raise InputError(message(expected="--gpu beside --config", got="none", do="name a GPU, or a model to probe"))
     given = _parsed(verb, list(context.args))
     found = _planned(verb, given, gpu=gpu, utilisation=utilisation, config=config, items=items)
-    actual = _actual(given.get("out"))
+    actual = _actual(None if given.get("out") is None else Path(given["out"]))
     if json:
         console.show_json({"command": console.command_line(), "plan": found.as_record(), "achieved": actual})
         return
