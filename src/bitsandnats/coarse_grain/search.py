@@ -4,7 +4,7 @@ import math
 import time
 from typing import Literal, NamedTuple
 
-from bitsandnats.coarse_grain.grain import coarse_grain, scale
+from bitsandnats.coarse_grain.grain import coarse_grain, ranks, scale
 from bitsandnats.coarse_grain.grid_search import ORIGIN, GlobalGrid, search_grid, spacing_range
 from bitsandnats.coarse_grain.model_search import Told, ask_and_tell
 from bitsandnats.coarse_grain.published import bisect_spacing, search_published
@@ -52,7 +52,7 @@ class Search:
             spacing = self._spacing(trial, tolerance)
             dear = self._how == "model"
             used: tuple[Refinement, ...] = tuple(r for r in self.refinements if not (dear and r == "compensation"))
-            tuned = TunedSearch(self.trials, tolerance, spacing, used, self.seed).run()
+            tuned = TunedSearch(self.trials, tolerance, spacing, used, known_ranks=ranks(network), seed=self.seed).run()
             found += [Found(t, coarse, len(encode(coarse))) for t, coarse in tuned[:_ENCODED]]
         return min(found, key=lambda f: f.size)
 

@@ -29,8 +29,16 @@ class TunedSearch:
     """One tolerance of one checkpoint: sensitivities measured once, then prices, widths and ranks."""
 
     def __init__(
-        self, trials: Trials, tolerance: float, spacing: float, refinements: tuple[Refinement, ...], seed: int
+        self,
+        trials: Trials,
+        tolerance: float,
+        spacing: float,
+        refinements: tuple[Refinement, ...],
+        *,
+        known_ranks: dict[str, int],
+        seed: int,
     ) -> None:
+        self._known_ranks = known_ranks if "ranks" in refinements else {}
         self._trials, self._tolerance, self._refinements = trials, tolerance, refinements
         self._sensitivity = measure(trials, spacing, seed)
         total = sum(float(h.sum()) for h in self._sensitivity.values()) / trials.checkpoint.task.dimension
@@ -40,11 +48,24 @@ class TunedSearch:
     def run(self) -> list[tuple[Trial, Network]]:
         """The smallest network within the tolerance for each width and choice of ranks, smallest first."""
         self._choose()
-        if "compensation" in self._refinements and self.found:
-            trial, network = min(self.found, key=lambda f: f[0].size)
-            self._price = trial.settings["price"]
-            self._narrow(trial.settings["width"], ranks(network), _STEPS)
+        if "compensation" in self._refinements:
+            for trial, network in self._starts():
+                for refinements in dict.fromkeys([self._refinements, self._even]):
+                    self._price = trial.settings["price"]
+                    self._narrow(trial.settings["width"], ranks(network), _STEPS, refinements)
         return sorted(self.found, key=lambda f: f[0].size)
+
+    @property
+    def _even(self) -> tuple[Refinement, ...]:
+        """Without spacings by sensitivity: compensation moves errors to where they cost little by itself."""
+        return tuple(r for r in self._refinements if r != "spacings")
+
+    def _starts(self) -> list[tuple[Trial, Network]]:
+        """The smallest network of each choice of ranks, of the two smallest choices."""
+        best: dict[tuple[tuple[str, int], ...], tuple[Trial, Network]] = {}
+        for trial, network in sorted(self.found, key=lambda f: f[0].size):
+            best.setdefault(tuple(ranks(network).items()), (trial, network))
+        return list(best.values())[:2]
 
     def _choose(self) -> None:
         """Widths and ranks."""
@@ -62,14 +83,23 @@ class TunedSearch:
                 again = choose_ranks(self._trials.checkpoint, plan._replace(price=self._price))
                 if again != chosen:
                     self._narrow(width, again)
+            if self._known_ranks:
+                self._narrow(ordered[0], self._known_ranks)
 
-    def _narrow(self, width: float, chosen: dict[str, int], steps: int = 0) -> float:
+    def _narrow(
+        self,
+        width: float,
+        chosen: dict[str, int],
+        steps: int = 0,
+        refinements: tuple[Refinement, ...] | None = None,
+    ) -> float:
         """The highest price within the tolerance at a width; the size there, infinite where there is none."""
+        used = self._refinements if refinements is None else refinements
         known: dict[float, tuple[Trial, Network | None]] = {}
 
         def attempt(price: float) -> Attempt:
             settings = {"price": price, "width": width, **({"steps": float(steps)} if steps else {})}
-            make = partial(self._make, Plan(self._sensitivity, price, width, self._refinements, chosen), steps)
+            make = partial(self._make, Plan(self._sensitivity, price, width, used, chosen), steps)
             return Attempt(ORIGIN, settings, make, lambda network: first_order_bits(network) / 8)
 
         def excess(prices: Sequence[float]) -> list[float]:
