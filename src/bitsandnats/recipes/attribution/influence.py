@@ -1,6 +1,7 @@
 """influence(): which training samples help or harm which queries."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import xarray as xr
@@ -8,7 +9,12 @@ import xarray as xr
 from bitsandnats._types import Progress, silent
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence, bif
-from bitsandnats.observables.subsets import as_subset, check_units
+from bitsandnats.gradients import METHODS
+from bitsandnats.gradients.damped import damped_influence
+from bitsandnats.gradients.projected import projected_influence
+from bitsandnats.gradients.similarity import gradient_similarity
+from bitsandnats.gradients.tracin import tracin
+from bitsandnats.observables.subsets import Subset, as_subset, check_units
 from bitsandnats.recipes.attribution.observation import observe
 from bitsandnats.recipes.attribution.stopping import target_or_default
 from bitsandnats.settings import Settings
@@ -46,6 +52,8 @@ def influence(
     query_labels: Sequence[Any] | None = None,
     train_previews: Sequence[Any] | None = None,
     query_previews: Sequence[Any] | None = None,
+    baselines: Sequence[str] = (),
+    checkpoints: Sequence[tuple[Task, float]] = (),
     progress: Progress = silent,
 ) -> Influence:
     """Bayesian influence of training samples on queries, as a measurement with its reliability.
@@ -78,6 +86,9 @@ def influence(
         query_labels: kept with the run.
         train_previews: text or image an item, for the report.
         query_previews: the same of the queries.
+        baselines: further matrices in `.dataset`, signed alike: `gradsim`, `tracin`, `trak`, `damped` (exact Hessian,
+            damping γ/nβ, divided by nβ); of items, not tokens.
+        checkpoints: of `tracin`: the task at each checkpoint of training, and its learning rate.
         progress: told of the work as it is done.
 
     Returns:
@@ -94,6 +105,7 @@ def influence(
         raise InputError(message(expected="queries", got="none", do="give data or indices of items"))
     if tokens not in TOKENS:
         raise InputError(message(expected=f"tokens among {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
+    check_baselines(baselines, tokens, query)
     if isinstance(query, Task):
         check_units({"train": task, "query": query})
     options = {
@@ -125,4 +137,50 @@ def influence(
         previews={side: both[1] for side, both in given.items() if both[1] is not None},
         progress=progress,
     )
-    return bif(tree)
+    found = bif(tree)
+    return found if not baselines else with_baselines(found, task, subsets, baselines, checkpoints)
+
+
+def check_baselines(baselines: Sequence[str], tokens: str, query: Any) -> None:
+    """Refuses baselines that do not exist, or of tokens, or of queries with a loss of their own.
+
+    Raises:
+        InputError: as said.
+    """
+    for name in baselines:
+        if name not in METHODS:
+            raise InputError(
+                message(expected=f"baselines among {', '.join(METHODS)}", got=repr(name), do="choose among them")
+            )
+    if baselines and (tokens != "none" or isinstance(query, Task | Subset)):
+        raise InputError(
+            message(
+                expected="items of the task's loss where baselines are asked for",
+                got="tokens or another loss",
+                do="leave the baselines out",
+            )
+        )
+
+
+def with_baselines(
+    found: Influence,
+    task: Task,
+    subsets: Mapping[str, Any],
+    baselines: Sequence[str],
+    checkpoints: Sequence[tuple[Task, float]],
+) -> Influence:
+    """The influence with baselines beside it."""
+    train, query = subsets["train"].data, subsets["query"].data
+    nbeta, gamma = float(found.tree.attrs["nbeta"]), float(found.tree.attrs["gamma"])
+    matrices = {}
+    for name in baselines:
+        if name == "tracin":
+            matrices[name] = tracin([t for t, _ in checkpoints], [rate for _, rate in checkpoints], train, query)
+        elif name == "damped":
+            matrices[name] = damped_influence(task, train, query, damping=gamma / nbeta) / nbeta
+        elif name == "trak":
+            matrices[name] = projected_influence(task, train, query, features=min(128, len(train) // 2))
+        else:
+            matrices[name] = gradient_similarity(task, train, query)
+    own = {name: (("query", "train"), matrix) for name, matrix in matrices.items()}
+    return dataclasses.replace(found, dataset=found.dataset.assign(own))
