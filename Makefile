@@ -27,6 +27,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/step_ratio.py
+	$(BIN)/python benchmarks/kill.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict

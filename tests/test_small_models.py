@@ -38,7 +38,7 @@ def forbid(monkeypatch):
 
     monkeypatch.setattr("bitsandnats.recipes.llc.sample", fail)
     monkeypatch.setattr("bitsandnats.recipes.checkpoint.critical_points", fail)
-    monkeypatch.setattr("bitsandnats.recipes.study.calibrate", fail)
+    monkeypatch.setattr("bitsandnats.recipes.resolved.calibrate", fail)
 
 
 def comparable(summary):

@@ -163,7 +163,7 @@ def test_an_old_unit_survives_a_failed_replacement(run, tree, wave_task, monkeyp
         patch.setattr(
             "bitsandnats.store.run.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left"))
         )
-        with pytest.raises(StoreError, match=r"expected a folder that can be written .* got No space left; choose"):
+        with pytest.raises(StoreError, match=r"expected a folder that can be written .* got No space left; make room"):
             run.finish("step1", "llc", key, tree)
     assert run.finished("step1", "llc", key)["draws"].dataset.equals(tree["draws"].dataset)
 

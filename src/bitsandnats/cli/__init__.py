@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 _KEPT = {
     "demo": "what is finished is kept in the run folder, and the same command goes on from there",
     "study": "what is finished is kept in the run folder, and the same command goes on from there",
+    "replay": "what is finished is kept in the new run folder, and the same command goes on from there",
     "train": "the checkpoints saved so far are kept, and the same command goes on from the last one",
     "llc": "nothing of this estimate is kept, and the same command begins it anew",
     "compress": "nothing of this measurement is kept, and the same command begins it anew",

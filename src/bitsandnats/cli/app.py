@@ -61,6 +61,7 @@ for verb, examples in (
     (demo.demo, demo.EXAMPLES),
     (train.train, train.EXAMPLES),
     (study.study, study.EXAMPLES),
+    (study.replay, study.REPLAY_EXAMPLES),
     (measure.llc, measure.LLC_EXAMPLES),
     (measure.compress, measure.COMPRESS_EXAMPLES),
     (attribution.influence, attribution.INFLUENCE_EXAMPLES),

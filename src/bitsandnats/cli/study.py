@@ -1,4 +1,4 @@
-"""`bitsandnats study`."""
+"""`bitsandnats study` and `bitsandnats replay`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,9 @@ EXAMPLES = (
     "bitsandnats study EleutherAI/pythia-70m --revisions step2000..step90000:8 --text corpus.txt --out runs/pythia",
     "bitsandnats study runs/suite --recipe 2510.12077 --out runs/published",
     "bitsandnats study runs/suite --schemes quantize,factorize,noise-relative --out runs/schemes",
+    "bitsandnats study runs/suite --shard 1/8 --out runs/study",
 )
+REPLAY_EXAMPLES = ("bitsandnats replay runs/study --out runs/again",)
 
 
 def study(
@@ -56,6 +58,10 @@ def study(
         int | None,
         typer.Option(min=1, metavar="N", help="Processes of one thread; by default one a core for small models."),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only every N-th checkpoint, from the I-th on; all shards share --out."),
+    ] = None,
     fold: options.Fold = None,
     device: options.Device = None,
     evict: Annotated[
@@ -66,6 +72,7 @@ def study(
     """Over a series of checkpoints: the LLC, the critical quantization, and how the two relate."""
     from bitsandnats import hf
     from bitsandnats.recipes.series import checkpoint_series
+    from bitsandnats.recipes.shards import shard_of
     from bitsandnats.recipes.study import check_plan
     from bitsandnats.recipes.study import study as run_study
     from bitsandnats.report import write_report
@@ -85,6 +92,8 @@ def study(
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)
+    if shard is not None:
+        shard_of(shard)
     keep = None if at_most is None else lambda found: hf.choose(found, at_most)
     chosen: Any = {"device": options.checked_device(device), "unit": options.checked_unit(unit) or "token"}
     with console.job({"study": 0.95, "report": 0.05}) as job:
@@ -103,8 +112,43 @@ def study(
             seed=seed,
             workers=workers,
             command=console.command_line(),
+            shard=shard,
             progress=console.StudyProgress(job, "study"),
         )
         job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
+        page = None if tables.pending(run) else write_report(run.path)  # the last of several shards writes it
     tables.show_run(run, page, json)
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Run folder of a study of checkpoints.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="New run folder; the same command continues it.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes of one thread; by default as many as then.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Makes a study again from its run.toml, and says whether every number is the same to the last bit."""
+    import torch
+
+    from bitsandnats.recipes.replay import replay as run_replay
+    from bitsandnats.recipes.replay import stored_threads
+    from bitsandnats.report import write_report
+
+    threads = stored_threads(folder)
+    if threads is not None:  # sums over threads are rounded in another order
+        torch.set_num_threads(threads)
+    with console.job({"study": 0.95, "report": 0.05}) as job:
+        job.at("study", 0.0, "reading text")
+        show = console.StudyProgress(job, "study")
+        found = run_replay(folder, out, workers=workers, command=console.command_line(), progress=show)
+        job.at("report", 0.5, "writing the report")
+        page = write_report(found.run.path)
+    if json:
+        answer = {"identical": found.identical, "compared": found.compared, "differences": list(found.differences)}
+        console.show_json(answer)
+    else:
+        tables.show_replay(found)
+        console.show_page(page)
+    if not found.identical:
+        raise typer.Exit(1)

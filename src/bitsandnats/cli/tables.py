@@ -26,7 +26,26 @@ def show_run(run: Any, page: Any, as_json: bool) -> None:
         console.show_json(run.summary())
         return
     show_study(run.summary(), console.output())
+    waiting = pending(run)
+    if waiting:
+        shown = ", ".join(waiting[:5]) + (" …" if len(waiting) > 5 else "")
+        console.say(f"not measured yet, {len(waiting)} checkpoints of other shards: {shown}")
     console.show_page(page)
+
+
+def pending(run: Any) -> list[str]:
+    """Checkpoints of a study that nobody has measured yet; none where there is no table at all."""
+    return list(run.summary().get("pending", ()))
+
+
+def show_replay(found: Any) -> None:
+    """Whether a run made again has the same numbers, and the first of those that differ."""
+    if found.identical:
+        console.say(f"identical: {found.compared} values are the same to the last bit")
+        return
+    console.say(f"not identical: {len(found.differences)} of {found.compared} values differ")
+    for line in found.differences[:10]:
+        console.say(f"  {line}")
 
 
 def show_study(summary: dict[str, Any], out: Console) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.llc import measure_llc
 from bitsandnats.recipes.series import Series
+from bitsandnats.run.blocks import StoredBlocks
 from bitsandnats.settings import Settings
-from bitsandnats.store import ContentKey, Run, content_key
+from bitsandnats.store import ContentKey, Run, content_key, locked
 from bitsandnats.task import Task
+
+_WAIT = 30.0  # seconds, for a worker whose parent was killed a moment ago
 
 
 @dataclass(frozen=True)
@@ -46,42 +50,74 @@ class CheckpointWork:
 
 @dataclass(frozen=True)
 class CheckpointResult:
-    """A row of the study's table, and what the model and the data are; None where it could not be loaded."""
+    """A row of the study's table, and what the model and the data are.
+
+    Attributes:
+        row: of the table.
+        model: None where it could not be loaded.
+        data: as `model`.
+        trace: where something went wrong that was not foreseen.
+    """
 
     row: dict[str, Any]
     model: dict[str, Any] | None
     data: dict[str, Any] | None
+    trace: str | None = None
 
 
 def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointResult:
     """Held-out loss, LLC and critical points of one checkpoint; finished units are read, not measured again.
 
-    A checkpoint that cannot be measured gives a row that says why; so does a scheme that cannot be applied to it, in
-    `unmeasured`, beside the others' results.
+    A checkpoint that cannot be measured gives a row that says why, whatever the reason: the LLC's in `failed`, beside
+    the schemes' results; a scheme's in `unmeasured`, beside the others'. One process at a time works on a checkpoint.
+
+    Raises:
+        StoreError: the run folder cannot be written, or another process holds the checkpoint.
     """
     run, label = Run(work.folder), work.label
     row: dict[str, Any] = {"label": label, "step": work.series.steps.get(label), "loss": None, "loss_se": None}
     row |= {"source": None, "llc": None, "critical": {}, "unmeasured": {}, "failed": None}
     model = data = None
-    try:
-        task = work.series.load[label]()
-        row["source"] = task.source
-        held_out = work.series.held_out(task)
-        model = summary.model_facts(task)
-        data = summary.data_facts(task, held_out, work.series.sampling_text, work.series.evaluation_text)
-        row |= _loss(run, label, held_out)
-        row["llc"] = _llc(run, label, task, work.settings, progress)
+    traces: list[str] = []
+    with locked(run.path, f"checkpoint-{run.unit_folder(label, '_').parent.name}", wait=_WAIT):
+        try:
+            task = work.series.load[label]()
+            row["source"] = task.source
+            held_out = work.series.held_out(task)
+            model = summary.model_facts(task)
+            data = summary.data_facts(task, held_out, work.series.sampling_text, work.series.evaluation_text)
+            row |= _loss(run, label, held_out)
+        except StoreError:
+            raise
+        except Exception as error:
+            return CheckpointResult({**row, "failed": _said(error, traces)}, model, data, _joined(traces))
+        try:
+            row["llc"] = _llc(run, label, task, work.settings, progress)
+        except StoreError:
+            raise
+        except Exception as error:
+            row["failed"] = _said(error, traces)
         for at, scheme in enumerate(work.schemes):
             share = _share(progress, at, len(work.schemes))
             try:
                 row["critical"][scheme] = _critical(run, (held_out, task), scheme, work, share)
             except StoreError:
                 raise
-            except BitsAndNatsError as error:
-                row["unmeasured"][scheme] = str(error)
-    except BitsAndNatsError as error:
-        row["failed"] = str(error)
-    return CheckpointResult(row, model, data)
+            except Exception as error:
+                row["unmeasured"][scheme] = _said(error, traces)
+    return CheckpointResult(row, model, data, _joined(traces))
+
+
+def _said(error: Exception, traces: list[str]) -> str:
+    """What went wrong, in one sentence; where, if it was not foreseen, goes to `traces`."""
+    if isinstance(error, BitsAndNatsError):
+        return str(error)
+    traces.append("".join(traceback.format_exception(error)))
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
+
+
+def _joined(traces: list[str]) -> str | None:
+    return "\n".join(traces) or None
 
 
 def _loss(run: Run, label: str, task: Task) -> dict[str, float]:
@@ -96,7 +132,9 @@ def _loss(run: Run, label: str, task: Task) -> dict[str, float]:
 
 def _llc(run: Run, label: str, task: Task, settings: Settings, progress: Progress) -> dict[str, Any]:
     key = content_key(task, {"llc": settings.values()})
-    tree = _unit(run, label, "llc", key, lambda: measure_llc(task, settings, progress=progress))
+    blocks = StoredBlocks(run, label, key)
+    tree = _unit(run, label, "llc", key, lambda: measure_llc(task, settings, blocks=blocks, progress=progress))
+    blocks.clear()
     return {**as_record(estimate(tree)), "seconds": tree.attrs.get("seconds")}
 
 

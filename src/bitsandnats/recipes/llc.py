@@ -17,6 +17,7 @@ from bitsandnats.metric import Metric, in_metric
 from bitsandnats.precision import Precision
 from bitsandnats.recipes.controls import check_controls, with_controls
 from bitsandnats.run import sample
+from bitsandnats.run.blocks import Blocks
 from bitsandnats.settings import Settings, changed, settings_from
 from bitsandnats.task import Task
 
@@ -167,6 +168,7 @@ def measure_llc(
     *,
     stopping: Stopping | None = None,
     controls: Sequence[str] = (),
+    blocks: Blocks | None = None,
     progress: Progress = silent,
 ) -> xr.DataTree:
     """Draws of one checkpoint with their controls, ready for `estimators.llc.estimate`.
@@ -176,9 +178,11 @@ def measure_llc(
         settings: of the sampler.
         stopping: when there are draws enough; None = after those of `settings`.
         controls: further ones, see `recipes.controls`.
+        blocks: where finished groups of chains are kept until the whole is there; None = nowhere.
         progress: told of the work as it is done.
     """
     moved = in_metric(task, settings.metric)
-    tree = sample(moved, settings, extend=None if stopping is None else stopping.more, progress=progress)
+    extend = None if stopping is None else stopping.more
+    tree = sample(moved, settings, extend=extend, blocks=blocks, progress=progress)
     drawn = changed(settings, {"draws": int(tree.attrs["draws"])})
     return with_controls(tree, moved, drawn, controls)

@@ -11,7 +11,7 @@ from torch import Tensor
 from bitsandnats import hf
 from bitsandnats._types import Data, Unit
 from bitsandnats.data import as_data, subset
-from bitsandnats.errors import InputError, message
+from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.task import Task
 
 _EVALUATION_ITEMS = 256
@@ -32,6 +32,7 @@ class Series:
         training_rate: peak learning rate of the training, where it is known: schemes that train on take a part of it.
         origin: where the checkpoints come from, in words; None where that is of no use.
         supply: fetches checkpoints of the hub ahead, and gives them up; None where they are at hand.
+        arguments: those of `replayed_series`, as plain values; None where the series was made in Python.
     """
 
     load: Mapping[str, Callable[[], Task]]
@@ -43,6 +44,7 @@ class Series:
     training_rate: float | None = None
     origin: str | None = None
     supply: hf.Supply | None = None
+    arguments: Mapping[str, Any] | None = None
 
     def held_out(self, task: Task) -> Task:
         """A checkpoint's task on the evaluation data."""
@@ -127,6 +129,16 @@ def checkpoint_series(
         training_rate=hf.training_rate(checkpoints[-1].reference),
         origin=_origin(reference, revisions, len(checkpoints)) if fetched else None,
         supply=hf.Supply(fetched, ledger, evict) if fetched else None,
+        arguments={
+            "reference": str(Path(reference).resolve()) if Path(reference).exists() else str(reference),
+            "revisions": revisions,
+            "labels": [c.label for c in checkpoints],
+            "text": None if text is None else [str(Path(t).resolve()) if Path(t).exists() else str(t) for t in text],
+            "context": context,
+            "fold": fold,
+            "device": device,
+            "unit": unit,
+        },
     )
 
 
@@ -136,6 +148,43 @@ def _origin(reference: str | Path, revisions: str | None, count: int) -> str:
         return f"{reference}"
     among = " of those in the local cache" if hf.offline() else ""
     return f"{reference}, revisions {revisions} ({count} checkpoint{'' if count == 1 else 's'}{among})"
+
+
+def replayed_series(told: Mapping[str, Any], out: str | Path) -> Series:
+    """The series that a run folder says it was made of.
+
+    Args:
+        told: table `series` of `run.toml`; empty for one made in Python.
+        out: the new run folder, which remembers what was fetched for it.
+
+    Raises:
+        InputError: the series was made in Python.
+        DataError: the checkpoints or the text are no longer there.
+    """
+    if not told.get("reference"):
+        raise InputError(
+            message(
+                expected="a run of a folder of checkpoints",
+                got="one of Tasks made in Python, which a run folder cannot load",
+                do="run the script that made it again",
+            )
+        )
+    labels = set(told.get("labels", ()))
+    series = checkpoint_series(
+        told["reference"],
+        revisions=told.get("revisions"),
+        text=told.get("text"),
+        context=told.get("context"),
+        fold=told.get("fold"),
+        keep=lambda found: [c for c in found if c.label in labels],
+        device=told.get("device"),
+        unit=told.get("unit", "token"),
+        out=out,
+    )
+    lacking = sorted(labels - set(series.load))
+    if lacking:
+        raise DataError(message(expected=f"checkpoint {lacking[0]} in {told['reference']}", got="none", do="restore it"))
+    return series
 
 
 def task_series(tasks: Mapping[str, Task], evaluation: Any) -> Series:

@@ -1,29 +1,29 @@
 """study(): over a series of checkpoints, the LLC and the critical point of each scheme, and how they relate."""
 
-import json
+import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from bitsandnats import compressors
 from bitsandnats._types import Progress, Unit, silent
-from bitsandnats.calibration import calibrate
 from bitsandnats.critical import check_tolerances
-from bitsandnats.errors import BitsAndNatsError, InputError, message
+from bitsandnats.errors import InputError, message
 from bitsandnats.executor import run_here, run_in_processes
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.checkpoint import CheckpointResult, CheckpointWork, measure_checkpoint
 from bitsandnats.recipes.llc import check_given
 from bitsandnats.recipes.published import published_settings
+from bitsandnats.recipes.resolved import probes, series_settings
+from bitsandnats.recipes.rows import keep_row, kept_rows
 from bitsandnats.recipes.series import Series, checkpoint_series, task_series
-from bitsandnats.settings import Settings, changed, settings_from
-from bitsandnats.store import Run, content_key, create_run, write_json
+from bitsandnats.recipes.shards import Shard, holding, shard_of
+from bitsandnats.settings import Settings, changed
+from bitsandnats.store import ContentKey, Run, check_run, create_run, locked, write_json
 from bitsandnats.task import Task
 
 _SMALL_MODEL = 20_000_000
@@ -48,13 +48,15 @@ def study(
     workers: int | None = 1,
     title: str | None = None,
     command: str | None = None,
+    shard: str | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Measures every checkpoint of a series and relates its LLC to its critical points.
 
     Interrupted, it continues where it stopped: a finished unit is used again only for the same parameters, data,
     loss, options, seed and version. One set of sampler settings serves the whole series and is stored with it. A
-    checkpoint that cannot be measured is marked, and the rest goes on.
+    checkpoint that cannot be measured, for whatever reason, is marked, and the rest goes on; a folder that cannot be
+    written ends the study. One process at a time works on a folder, or one on each shard.
 
     Args:
         series: a folder of Hugging Face checkpoints, `org/name` on the hub, or a mapping label -> Task in training
@@ -62,6 +64,7 @@ def study(
         schemes: compressors, as in `bitsandnats ls compressors`.
         tolerances: loss increases allowed, nats a unit; the one nearest to 0.5 is the main one.
         settings: all sampler settings, or a dict of those that are not to be chosen; None = by `calibrate`'s rule.
+            A `Settings` is taken as it is; mode `auto` is decided once, for the whole series.
         out: the run folder.
         evaluation: held-out data for losses and critical points; None = a tenth of `text`, or for a mapping the
             tasks' own data.
@@ -79,6 +82,8 @@ def study(
             models; 1 = this process, with its own threads. Scripts need the usual `if __name__ == "__main__":`.
         title: of the report; by default the run folder's name.
         command: what remakes the run, for the report.
+        shard: `i/n`: only every n-th checkpoint, from the i-th on. Shards may run at once, on machines that share the
+            folder; whichever ends last completes the table. The same call without `shard` finishes what is missing.
         progress: told of the work as it is done.
 
     Returns:
@@ -87,18 +92,20 @@ def study(
     Raises:
         InputError: an option is out of range.
         DataError: there is nothing to measure, or no text.
-        StoreError: the run folder cannot be used.
+        StoreError: the run folder cannot be used, or another process holds it.
     """
     given = settings.values() if isinstance(settings, Settings) else dict(settings or {})
     seed = int(given.get("seed") or 0) if seed is None else seed
     check_plan(schemes, tolerances, given)
+    part = None if shard is None else shard_of(shard)
     fixed = published_settings(recipe, seed)
     if isinstance(series, str | Path):
         options: dict[str, Any] = {"revisions": revisions, "context": context, "unit": unit, "fold": fold}
         source = checkpoint_series(series, text=text, **options, out=out, evict=evict)
     else:
         source = series if isinstance(series, Series) else task_series(series, evaluation)
-    probed = _probed(source) if fixed is None else []
+    whole = fixed is not None or isinstance(settings, Settings)
+    probed = probes(source, only_last=whole)
     asked = {
         "recipe": recipe,
         "schemes": list(schemes),
@@ -108,48 +115,77 @@ def study(
         "context": context,
         "given": {k: v for k, v in given.items() if v is not None},
     }
-    provenance = summary.provenance(command, seed)
-    run = create_run(out, asked, provenance=provenance)
-    began = time.perf_counter()
+    wanted: Settings | dict[str, Any] = {**given, "seed": seed}
     if fixed is not None:
-        resolved = changed(fixed, {**given, "seed": seed})
-    else:
-        resolved = _calibrated(run, list(source.load), probed, {**given, "seed": seed}, progress)
-    head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
-    head |= {} if source.origin is None else {"origin": source.origin}
-    head |= {"tolerances": asked["tolerances"], "schemes": asked["schemes"]}
+        wanted = changed(fixed, {**given, "seed": seed})
+    elif isinstance(settings, Settings):
+        wanted = changed(settings, {"seed": seed})
     labels = list(source.load)
-    works = [
-        CheckpointWork(run.path, source.only(label), label, resolved, tuple(schemes), tuple(asked["tolerances"]))
-        for label in labels
+    mine = labels if part is None else part.of(labels)
+    workers = _workers(workers, source, len(mine), probed[-1])
+    provenance = summary.provenance(command, seed)
+    made = {"provenance": {**provenance, "workers": workers}, "further": {"series": source.arguments or {}}}
+    check_run(out, asked)
+    with holding(Path(out), part):
+        with locked(Path(out), "settings", wait=math.inf):  # of several shards one chooses, and the others take it
+            began = time.perf_counter()
+            run = create_run(out, asked, **made)
+            resolved, key = series_settings(run, labels, probed, wanted, progress)
+            made["further"]["resolved"] = resolved.model_dump()
+            run = create_run(out, asked, **made)
+        head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
+        head |= {} if source.origin is None else {"origin": source.origin}
+        head |= {"tolerances": asked["tolerances"], "schemes": asked["schemes"]}
+        plan = tuple(schemes), tuple(asked["tolerances"])
+        works = [CheckpointWork(run.path, source.only(label), label, resolved, *plan) for label in mine]
+        tracker = _Tracker(progress, len(works))
+        results: dict[str, CheckpointResult] = {}
+        waiting = iter(mine[workers:])  # the first ones are loaded at once
+        _fetch_ahead(source, waiting)
+        with closing(_stream(works, tracker, workers)) as stream:
+            # an interrupt here, between results, must end the workers too
+            for index, result in stream:
+                results[mine[index]] = result
+                tracker.finished(index)
+                _fetch_ahead(source, waiting, mine[index])
+                keep_row(run, key, result)
+                measured = {**provenance, "seconds": time.perf_counter() - began, "workers": workers}
+                _write_summary(run, key, (head, labels, resolved, measured), results, part)
+    failures = [
+        result.row["failed"] for result in results.values() if result.row["failed"] and not result.row["critical"]
     ]
-    tracker = _Tracker(progress, len(works))
-    workers = _workers(workers, source, works)
-    here = workers == 1
-    results: dict[int, CheckpointResult] = {}
-    waiting = iter(labels[workers:])  # the first ones are loaded at once
-    _fetch_ahead(source, waiting)
-    stream = (
-        run_here(measure_checkpoint, works, tracker)
-        if here
-        else run_in_processes(measure_checkpoint, works, tracker, workers=workers)
-    )
-    with closing(stream):  # an interrupt here, between results, must end the workers too
-        for index, result in stream:
-            results[index] = result
-            tracker.finished(index)
-            _fetch_ahead(source, waiting, labels[index])
-            measured = {**provenance, "seconds": time.perf_counter() - began, "workers": workers}
-            measured["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            rows = [results[i].row for i in sorted(results)]
-            head |= next(({"model": r.model, "data": r.data} for r in results.values() if r.model), {})
-            write_json(run.path / "summary.json", summary.study_summary(head, rows, resolved, measured))
-    failures = [result.row["failed"] for result in results.values() if result.row["failed"]]
-    if len(failures) == len(works):
+    if works and len(failures) == len(works):
         raise InputError(
             message(expected="at least one checkpoint that can be measured", got=failures[0], do="mend the series")
         )
     return run
+
+
+def _stream(
+    works: list[CheckpointWork], tracker: "_Tracker", workers: int
+) -> Generator[tuple[int, CheckpointResult], None, None]:
+    if workers == 1:
+        return run_here(measure_checkpoint, works, tracker)
+    return run_in_processes(measure_checkpoint, works, tracker, workers=workers)
+
+
+def _write_summary(
+    run: Run,
+    key: ContentKey,
+    about: tuple[dict[str, Any], list[str], Settings, dict[str, Any]],
+    results: Mapping[str, CheckpointResult],
+    shard: Shard | None,
+) -> None:
+    """Writes the table as far as it is: with the rows of other shards, where there are some."""
+    head, labels, resolved, measured = about
+    with locked(run.path, "summary", wait=math.inf):
+        known = {**({} if shard is None else kept_rows(run, key, labels)), **results}
+        found = [known[label] for label in labels if label in known]
+        head = head | next(({"model": r.model, "data": r.data} for r in found if r.model), {})
+        measured = {**measured, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+        table = summary.study_summary(head, [r.row for r in found], resolved, measured)
+        pending = [label for label in labels if label not in known]
+        write_json(run.path / "summary.json", {**table, **({"pending": pending} if pending else {})})
 
 
 def check_plan(schemes: Sequence[str], tolerances: Sequence[float], given: Mapping[str, Any]) -> None:
@@ -198,47 +234,11 @@ def _fetch_ahead(source: Series, waiting: Iterator[str], measured: str | None = 
         source.supply.ahead(next(waiting, ""))
 
 
-def _workers(asked: int | None, source: Series, works: Sequence[CheckpointWork]) -> int:
+def _workers(asked: int | None, source: Series, checkpoints: int, last: Task) -> int:
     """Processes to use: those asked for, where the series can be sent to them."""
-    if not source.picklable or len(works) == 1:
+    if not source.picklable or checkpoints <= 1:
         return 1
     if asked is not None:
-        return min(asked, len(works))
-    largest = _loadable(source, [work.label for work in reversed(works)])
-    shared = largest.dimension <= _SMALL_MODEL and largest.device.type == "cpu"
-    return min(os.cpu_count() or 1, len(works)) if shared else 1
-
-
-def _probed(source: Series) -> list[Task]:
-    """The first, the middle and the last checkpoint, or the one after (before the last) where one cannot be loaded."""
-    labels = list(source.load)
-    middle = len(labels) // 2
-    orders = [labels, labels[middle:] + labels[:middle], labels[::-1]]
-    return [_loadable(source, order) for order in orders[: len(labels)]]
-
-
-def _loadable(source: Series, labels: Sequence[str]) -> Task:
-    """The first checkpoint that can be loaded; the others are marked when their turn comes.
-
-    Raises:
-        BitsAndNatsError: none can; what is wrong with the first.
-    """
-    errors: list[BitsAndNatsError] = []
-    for label in labels:
-        try:
-            return source.load[label]()
-        except BitsAndNatsError as error:
-            errors.append(error)
-    raise errors[0]
-
-
-def _calibrated(run: Run, labels: list[str], probed: list[Task], given: dict[str, Any], progress: Progress) -> Settings:
-    others = [content_key(task, {}).digest for task in probed[:-1]]
-    key = content_key(probed[-1], {"calibrate": given, "labels": labels, "others": others})
-    stored = run.finished("_series", "settings", key)
-    if stored is not None:
-        return settings_from(json.loads(stored.attrs["settings"]))
-    resolved = calibrate(probed, given=given, progress=progress)
-    tree = xr.DataTree(xr.Dataset(attrs={"settings": json.dumps(resolved.model_dump())}))
-    run.finish("_series", "settings", key, tree)
-    return resolved
+        return min(asked, checkpoints)
+    shared = last.dimension <= _SMALL_MODEL and last.device.type == "cpu"
+    return min(os.cpu_count() or 1, checkpoints) if shared else 1

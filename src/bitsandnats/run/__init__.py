@@ -19,6 +19,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.observables.watch import Observables, Watching
 from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
+from bitsandnats.run.blocks import Blocks, Kept
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, Rows, assemble
 from bitsandnats.samplers.types import Sampler
@@ -39,6 +40,7 @@ def sample(
     *,
     observables: Observables | None = None,
     extend: Callable[[xr.DataTree], int] | None = None,
+    blocks: Blocks | None = None,
     progress: Progress = silent,
 ) -> xr.DataTree:
     """Draws of the local posterior around a task's center.
@@ -54,6 +56,8 @@ def sample(
             draws after burn-in.
         extend: given the draws so far, how many more each chain is to make; 0 ends. The chains go on from where they
             are: extended or asked for at once, the draws are the same.
+        blocks: where finished groups of chains are kept; those found there are not made again. Not beside `extend`,
+            which needs the chains as they are.
         progress: told after every few steps.
 
     Returns:
@@ -68,7 +72,7 @@ def sample(
     """
     began = time.perf_counter()
     task = in_precision(task, settings.precision)
-    mode = _choose_mode(task, settings) if settings.mode == "auto" else settings.mode
+    mode = choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     _check_memory(task, settings.chains if mode == "vmap" else 1)
     slope, slope_scale = _slope(task, settings)
     target = LocalPosterior(
@@ -89,16 +93,23 @@ def sample(
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
-    walks = []
+    walks, parts, earlier = [], [], 0.0
     for group in groups:
+        kept = None if blocks is None or extend is not None else blocks.read(group)
+        if kept is not None:
+            parts.append(kept.part)
+            earlier += kept.seconds
+            continue
+        start = time.perf_counter()
         sampler: Sampler = build(target, step_size=settings.step_size)
         shown = _Shifted(progress, group[0] * settings.steps, len(group), settings.chains * settings.steps)
-        walks.append(_run_group(target, sampler, settings, group, full, baseline, dict(observables or {}), shown))
-    parts = []
-    for walk in walks:
+        walk = _run_group(target, sampler, settings, group, full, baseline, dict(observables or {}), shown)
         parts.append(next(walk))
         if extend is None:  # large models have no room for the weights of chains that are done
             walk.close()
+            if blocks is not None:
+                blocks.write(group, Kept(parts[-1], time.perf_counter() - start))
+        walks.append(walk)
     while True:
         tree = assemble(task, settings, parts, baseline)
         tree.attrs.update(
@@ -106,7 +117,7 @@ def sample(
             mode=mode,
             micro_batch=target.micro_batch or len(task.data) if full else target.micro_batch or settings.batch_size,
             threads=torch.get_num_threads(),
-            seconds=time.perf_counter() - began,
+            seconds=earlier + time.perf_counter() - began,
         )
         more = 0 if extend is None else extend(tree)
         if more <= 0:
@@ -267,8 +278,12 @@ def _run_group(
         steps += yield Part(traces, diverged_at, observed, acceptance)
 
 
-def _choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
-    """The faster way to evaluate the group of chains, measured on one batch; one by one where they do not fit."""
+def choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
+    """The faster way to evaluate the group of chains, measured on one batch; one by one where they do not fit.
+
+    The two round differently, and which is faster is a matter of the moment: who must repeat a run bit for bit asks
+    once and keeps the answer.
+    """
     if _wanted(task, settings.chains) > total_memory(task.device):
         return "loop"
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]

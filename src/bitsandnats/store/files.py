@@ -1,5 +1,7 @@
 """Files written whole or not at all, and read with a sentence where they cannot be."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -24,10 +26,16 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # a machine that goes down must not leave an empty file behind the new name
         os.replace(temporary, path)
     except OSError as error:
         raise unwritable(path.parent, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def content(folder: Path) -> str:
@@ -76,10 +84,11 @@ def damaged(path: Path, error: Exception) -> StoreError:
 
 def unwritable(path: Path, error: OSError) -> StoreError:
     """The error for a folder that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return StoreError(
         message(
             expected=f"a folder that can be written at {path}",
             got=error.strerror or type(error).__name__,
-            do="choose another --out",
+            do="make room and run the same command again, what is finished is kept" if full else "choose another --out",
         )
     )

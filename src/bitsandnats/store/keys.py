@@ -43,6 +43,10 @@ class ContentKey:
             )
         )
 
+    def part(self, name: str) -> "ContentKey":
+        """The key of a part of the result."""
+        return ContentKey(hashlib.sha256(f"{self.digest}:{name}".encode()).hexdigest(), self.behaviour)
+
 
 def content_key(task: Task, options: dict[str, Any]) -> ContentKey:
     """The key of a measurement of `task` under `options` (plain values, the seed among them)."""

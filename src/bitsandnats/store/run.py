@@ -1,5 +1,6 @@
 """The run folder: its layout, its units, and whose settings it belongs to."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -78,6 +79,11 @@ class Run:
             safe += "-" + hashlib.sha256(label.encode()).hexdigest()[:6]
         return self.path / "units" / safe / measurement
 
+    def remove(self, label: str, pattern: str) -> None:
+        """Removes the units of a checkpoint whose names match, if there are any."""
+        for folder in self.unit_folder(label, "_").parent.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def finished(self, label: str, measurement: str, key: ContentKey) -> xr.DataTree | None:
         """The unit's data if it was made with the same content key and is undamaged, else None: to be made again."""
         folder = self.unit_folder(label, measurement)
@@ -104,15 +110,28 @@ class Run:
             tree.to_zarr(temporary / "data.zarr", mode="w", consolidated=True, zarr_format=2)
             unit = {"digest": key.digest, "behaviour": list(key.behaviour), "label": label, "version": __version__}
             write_json(temporary / "unit.json", {**unit, "data": content(temporary / "data.zarr")})
-            if final.exists():
-                shutil.rmtree(final)
-            os.replace(temporary, final)
+            _put(temporary, final)
             for stale in final.parent.glob(f".{measurement}.*"):  # of a process that was killed while writing
                 shutil.rmtree(stale, ignore_errors=True)
         except OSError as error:
             raise unwritable(self.path, error) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(made: Path, final: Path) -> None:
+    """Renames a folder to its place; what stands there is moved aside first, since a full folder is never replaced."""
+    while True:
+        try:
+            os.rename(made, final)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        aside = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}")
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            os.rename(final, aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def open_run(path: str | Path) -> Run:
@@ -135,13 +154,20 @@ def open_run(path: str | Path) -> Run:
     return Run(folder)
 
 
-def create_run(path: str | Path, settings: dict[str, Any], *, provenance: dict[str, Any]) -> Run:
+def create_run(
+    path: str | Path,
+    settings: dict[str, Any],
+    *,
+    provenance: dict[str, Any],
+    further: dict[str, dict[str, Any]] | None = None,
+) -> Run:
     """Opens a run folder for writing, making it if need be.
 
     Args:
         path: the folder; new, empty, or of the same settings.
         settings: plain values that define the results; a folder made with others is refused by name.
         provenance: versions, command and the like; rewritten, never compared.
+        further: other tables of `run.toml`, by name: what a replay needs; rewritten, never compared.
 
     Raises:
         StoreError: it cannot be written, is damaged, holds other things, or belongs to other settings.
@@ -149,7 +175,7 @@ def create_run(path: str | Path, settings: dict[str, Any], *, provenance: dict[s
     check_run(path, settings)
     folder = Path(path)
     settings = tomllib.loads(to_toml(settings))
-    write_text(folder / "run.toml", to_toml({"settings": settings, "provenance": provenance}))
+    write_text(folder / "run.toml", to_toml({"settings": settings, "provenance": provenance, **(further or {})}))
     return Run(folder)
 
 
