@@ -44,7 +44,7 @@ class Size:
     schemes: tuple[str, ...]
 
 
-WHOLE = Size(4, ("quantize", "noise-absolute"))
+WHOLE = Size(2, ("quantize", "noise-absolute"))
 SMALL = Size(2, ("quantize",))
 
 

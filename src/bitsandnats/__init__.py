@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bitsandnats.recipes.complexity import complexities as complexities
     from bitsandnats.recipes.complexity import complexity as complexity
     from bitsandnats.recipes.llc import estimate_llc as estimate_llc
+    from bitsandnats.recipes.monitor import Monitor as Monitor
     from bitsandnats.recipes.study import study as study
     from bitsandnats.report import write_report as write_report
     from bitsandnats.settings import Settings as Settings
@@ -41,6 +42,7 @@ _HOMES = {
     "LLC": "bitsandnats.estimators.llc",
     "Complexity": "bitsandnats.recipes.complexity",
     "CriticalPoint": "bitsandnats.critical",
+    "Monitor": "bitsandnats.recipes.monitor",
     "Settings": "bitsandnats.settings",
     "Task": "bitsandnats.task",
     "Verdict": "bitsandnats.estimators.verdict",
@@ -65,6 +67,7 @@ __all__ = [
     "LLC",
     "Complexity",
     "CriticalPoint",
+    "Monitor",
     "Settings",
     "Task",
     "Verdict",

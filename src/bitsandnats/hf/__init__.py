@@ -1,5 +1,6 @@
 """Hugging Face: loading, text, series and training. Nothing else imports transformers, and this only when called."""
 
+from bitsandnats.hf.callback import trainer_callback as trainer_callback
 from bitsandnats.hf.fetch import Supply as Supply
 from bitsandnats.hf.fetch import ensure as ensure
 from bitsandnats.hf.hub import offline as offline

@@ -35,17 +35,19 @@ class CheckpointWork:
         folder: the run folder.
         series: the series, of which only `label` is looked at.
         label: the checkpoint.
-        settings: of the sampler, for the whole series.
+        settings: of the sampler, for the whole series; None = the LLC is not asked for.
         schemes: compressors, as text.
         tolerances: nats a unit.
+        seed: of random schemes.
     """
 
     folder: Path
     series: Series
     label: str
-    settings: Settings
+    settings: Settings | None
     schemes: tuple[str, ...]
     tolerances: tuple[float, ...]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointRe
         except Exception as error:
             return CheckpointResult({**row, "failed": _said(error, traces)}, model, data, _joined(traces))
         try:
-            row["llc"] = _llc(run, label, task, work.settings, progress)
+            if work.settings is not None:
+                row["llc"] = _llc(run, label, task, work.settings, progress)
         except StoreError:
             raise
         except Exception as error:
@@ -143,15 +146,14 @@ def _critical(
 ) -> list[dict[str, Any]]:
     """Critical points on held-out data, the first of `tasks`; schemes that train do so on the data of the second."""
     held_out, task = tasks
-    seed = work.settings.seed
     compressor = compressor_of(scheme, task, work.series.training_rate)
-    options: dict[str, Any] = {"scheme": scheme, "tolerances": work.tolerances, "seed": seed}
+    options: dict[str, Any] = {"scheme": scheme, "tolerances": work.tolerances, "seed": work.seed}
     if getattr(compressor, "data", None) is not None:
         rate = getattr(compressor, "training_rate", None)
         options |= {"training": content_key(task, {}).digest, "training_rate": rate}
 
     def measure() -> xr.DataTree:
-        points = critical_points(compressor, held_out, work.tolerances, seed=seed, progress=progress)
+        points = critical_points(compressor, held_out, work.tolerances, seed=work.seed, progress=progress)
         records = json.dumps([point.as_record() for point in points])
         return xr.DataTree(points[0].curve.assign_attrs(critical=records))
 

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 import xarray as xr
 
-from bitsandnats._types import Progress
+from bitsandnats._types import Progress, silent
+from bitsandnats._version import __version__
 from bitsandnats.calibration import calibrate, check_fit
 from bitsandnats.errors import BitsAndNatsError, ModelError, message
 from bitsandnats.metric import in_metric
 from bitsandnats.recipes.series import Series
 from bitsandnats.run import choose_mode
 from bitsandnats.settings import Settings, changed, settings_from
-from bitsandnats.store import ContentKey, Run, content_key
+from bitsandnats.store import ContentKey, Run, content_key, data_digest
 from bitsandnats.task import Task
 
 _PROBE_ITEMS = 4
@@ -46,8 +47,34 @@ def series_settings(
     stored = run.finished("_series", "settings", key)
     if stored is not None:
         return settings_from(json.loads(stored.attrs["settings"])), key
+    return _chosen(run, key, probed, wanted, progress), key
+
+
+def kept_settings(run: Run, task: Task, wanted: Settings | dict[str, Any]) -> tuple[Settings, ContentKey]:
+    """The settings of a series that is still being made: chosen at the first of its checkpoints, then kept.
+
+    Args:
+        run: the run folder.
+        task: the checkpoint at hand.
+        wanted: all settings, or a dict of those that are not to be chosen.
+
+    Raises:
+        InputError: a setting is out of range or does not fit the data.
+        SettingsError: no settings keep the draws in the basin.
+    """
+    given = wanted.values() if isinstance(wanted, Settings) else wanted
+    key = ContentKey(data_digest(task), ()).part(f"{json.dumps(given, sort_keys=True, default=str)} {__version__}")
+    stored = run.finished("_series", "settings", key)
+    if stored is not None:
+        return settings_from(json.loads(stored.attrs["settings"])), key
+    return _chosen(run, key, [task], wanted, silent), key
+
+
+def _chosen(
+    run: Run, key: ContentKey, probed: list[Task], wanted: Settings | dict[str, Any], progress: Progress
+) -> Settings:
     if isinstance(wanted, Settings):
-        check_fit(probed, given)
+        check_fit(probed, wanted.values())
         found = wanted
     else:
         found = calibrate(probed, given=wanted, progress=progress)
@@ -56,7 +83,7 @@ def series_settings(
         found = changed(found, {"mode": "vmap" if modes == {"vmap"} else "loop"})
     tree = xr.DataTree(xr.Dataset(attrs={"settings": json.dumps(found.model_dump())}))
     run.finish("_series", "settings", key, tree)
-    return found, key
+    return found
 
 
 def probes(source: Series, *, only_last: bool) -> list[Task]:

@@ -41,5 +41,16 @@ def kept_rows(run: Run, key: ContentKey, labels: Sequence[str]) -> dict[str, Che
     return found
 
 
+def labels_kept(run: Run, key: ContentKey) -> list[str]:
+    """The labels of all rows that there are, by step."""
+    found = {}
+    for path in run.path.glob("units/*/row.json"):
+        with contextlib.suppress(StoreError, KeyError):
+            kept = read_json(path)
+            if kept["series"] == key.digest:
+                found[str(kept["row"]["label"])] = kept["row"]["step"] or 0
+    return sorted(found, key=found.__getitem__)
+
+
 def _file(run: Run, label: str) -> Path:
     return run.unit_folder(label, "row.json")

@@ -136,7 +136,7 @@ def study(
         head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}
         head |= {} if source.origin is None else {"origin": source.origin}
         head |= {"tolerances": asked["tolerances"], "schemes": asked["schemes"]}
-        plan = tuple(schemes), tuple(asked["tolerances"])
+        plan = tuple(schemes), tuple(asked["tolerances"]), resolved.seed
         works = [CheckpointWork(run.path, source.only(label), label, resolved, *plan) for label in mine]
         tracker = _Tracker(progress, len(works))
         results: dict[str, CheckpointResult] = {}

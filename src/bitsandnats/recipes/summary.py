@@ -31,6 +31,7 @@ RULE = (
     "LLC sampled right (verdict not 'not usable'). Main tolerance: of those with at least four such checkpoints, "
     "the one nearest to 0.5 nat."
 )
+_NO_LLC = f"{CAUTION}: critical levels alone, no LLC was asked for."
 _FEWEST_POINTS = 4
 _PREDICTORS = ("llc", "noise_only", "loss", "log_step")
 
@@ -73,17 +74,18 @@ def data_facts(task: Task, held_out: Task, sampling: str, evaluation: str) -> di
 
 
 def study_summary(
-    head: dict[str, Any], rows: Sequence[dict[str, Any]], settings: Settings, measured: dict[str, Any]
+    head: dict[str, Any], rows: Sequence[dict[str, Any]], settings: Settings | None, measured: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything that the report and the command line show of a study."""
+    """Everything that the report and the command line show of a study; without settings, one without LLCs."""
+    leading = next(iter(head["schemes"]), "")
     fits = [
         fit for scheme in head["schemes"] for tolerance in head["tolerances"] for fit in _fits(rows, scheme, tolerance)
     ]
-    first = [f for f in fits if f["scheme"] == head["schemes"][0]]
+    first = [f for f in fits if f["scheme"] == leading]
     fitted = {f["tolerance"] for f in first} or set(head["tolerances"])
     main = min(fitted, key=lambda t: (abs(t - 0.5), t))
     subset = "rule" if any(f["subset"] == "rule" for f in first) else "all"
-    said = findings([f for f in first if f["subset"] == subset], main, level_name(rows, head["schemes"][0]))
+    said = findings([f for f in first if f["subset"] == subset], main, level_name(rows, leading))
     if subset == "all" and first:
         said.insert(0, "Fewer than four checkpoints pass the rule: the fits include estimates that are not usable.")
     said += further_findings(rows, head["schemes"][1:], fits, main)
@@ -95,11 +97,11 @@ def study_summary(
         "schema": 1,
         "kind": "study",
         **head,
-        "verdict": _verdict(rows),
+        "verdict": _verdict(rows) if settings is not None else {"status": CAUTION, "text": _NO_LLC},
         "findings": said,
         "provenance": measured,
-        "settings": settings.values(),
-        "reasons": settings.reasons,
+        "settings": {} if settings is None else settings.values(),
+        "reasons": {} if settings is None else settings.reasons,
         "rule": RULE,
         "main_tolerance": main,
         "checkpoints": list(rows),

@@ -54,14 +54,25 @@ def content_key(task: Task, options: dict[str, Any]) -> ContentKey:
     for group in (task.center, task.fixed):
         for name in sorted(group):
             _feed(digest, name, group[name])
-    blocks = max(1, (1 << 22) // max(1, sum(t[0].numel() for t in tensors(task.batch(torch.arange(1))))))
-    for block in task.blocks(blocks):
-        for i, tensor in enumerate(tensors(block)):
-            _feed(digest, f"data{i}", tensor)
+    _feed_data(digest, task)
     meta = {"unit": task.unit, "mean_weight": task.mean_weight, "notes": task.notes}
     meta |= {"version": __version__, "streams": STREAMS}
     digest.update(json.dumps({**meta, "options": options}, sort_keys=True, default=str).encode())
     return ContentKey(digest.hexdigest(), _behaviour(task))
+
+
+def data_digest(task: Task) -> str:
+    """Hash of a task's data alone: the same at all its checkpoints."""
+    digest = hashlib.sha256()
+    _feed_data(digest, task)
+    return digest.hexdigest()
+
+
+def _feed_data(digest: "hashlib._Hash", task: Task) -> None:
+    blocks = max(1, (1 << 22) // max(1, sum(t[0].numel() for t in tensors(task.batch(torch.arange(1))))))
+    for block in task.blocks(blocks):
+        for i, tensor in enumerate(tensors(block)):
+            _feed(digest, f"data{i}", tensor)
 
 
 def _behaviour(task: Task) -> tuple[float, ...]:
