@@ -2,6 +2,7 @@
 
 import copy
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def monitor(curve, out, **options):
     return bn.Monitor(curve, LOSS, out=out, **options)
 
 
+def row_of(watch, step, model) -> dict[str, Any]:
+    """The row of a step that is measured at."""
+    row = watch(step, model)
+    assert row is not None
+    return row
+
+
 def everything(model, optimizer):
     """All that a training depends on."""
     return {
@@ -49,7 +57,7 @@ def everything(model, optimizer):
         "optimizer": copy.deepcopy(optimizer.state_dict()),
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": np.random.get_state()[1].tolist(),
+        "numpy": str(np.random.get_state()),
         "threads": torch.get_num_threads(),
         "gradient mode": torch.is_grad_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),
@@ -116,7 +124,7 @@ def test_training_does_not_notice_and_the_table_is_that_of_a_study(curve, tmp_pa
 
 def test_it_is_what_a_study_of_the_same_weights_finds(curve, tmp_path):
     model = network().train()
-    row = monitor(curve, tmp_path / "a", at=lambda step: step == 3, settings=SETTINGS)(3, model)
+    row = row_of(monitor(curve, tmp_path / "a", at=lambda step: step == 3), 3, model)
     task = bn.Task.from_module(copy.deepcopy(model).eval(), LOSS, curve)
     run = bn.study({"step3": task}, settings=SETTINGS, tolerances=(0.1, 0.5), out=tmp_path / "b")
     other = run.summary()["checkpoints"][0]
@@ -132,10 +140,10 @@ def test_a_training_that_is_resumed_measures_on(curve, tmp_path, monkeypatch):
     monkeypatch.setattr("bitsandnats.recipes.checkpoint.critical_points", None)
     assert monitor(curve, tmp_path / "run", at=range(9))(1, model) == first
     with torch.no_grad():
-        model[0].weight.mul_(0.5)
-    assert watch(2, model)["failed"]  # other weights: nothing is there to be read, and nothing can be measured
+        next(model.parameters()).mul_(0.5)
+    assert row_of(watch, 2, model)["failed"]  # other weights: nothing is there to be read, and nothing can be measured
     monkeypatch.undo()
-    assert watch(2, model)["failed"] is None
+    assert row_of(watch, 2, model)["failed"] is None
     (tmp_path / "run" / "summary.json").unlink()
     with pytest.raises(StoreError, match=r"given.draws = 9 where the folder has 12"):
         monitor(curve, tmp_path / "run", at=[3], settings={**SETTINGS, "draws": 9})(3, model)
@@ -146,19 +154,20 @@ def test_a_training_that_is_resumed_measures_on(curve, tmp_path, monkeypatch):
 )
 def test_wrapped_and_half_precision_models(wrap, curve, tmp_path):
     plain = network()
-    expected = monitor(curve, tmp_path / "plain")(2, copy.deepcopy(plain))
+    expected = row_of(monitor(curve, tmp_path / "plain"), 2, copy.deepcopy(plain))
     wrapped = wrap(plain)
     dtype = next(wrapped.parameters()).dtype
-    row = monitor(curve, tmp_path / "wrapped")(2, wrapped)
+    row = row_of(monitor(curve, tmp_path / "wrapped"), 2, wrapped)
     assert row["llc"]["llc"] == pytest.approx(expected["llc"]["llc"], rel=1e-6 if dtype == torch.float32 else 1)
     assert next(wrapped.parameters()).dtype == dtype
 
 
 def test_one_kind_of_measurement_alone(curve, tmp_path):
-    bits = monitor(curve, tmp_path / "bits", measurements=("quantize", "noise-absolute"), settings=None)(2, network())
+    watch = monitor(curve, tmp_path / "bits", measurements=("quantize", "noise-absolute"), settings=None)
+    bits = row_of(watch, 2, network())
     assert bits["llc"] is None
     assert set(bits["critical"]) == {"quantize", "noise-absolute"}
-    nats = monitor(curve, tmp_path / "nats", measurements=("llc",))(2, network())
+    nats = row_of(monitor(curve, tmp_path / "nats", measurements=("llc",)), 2, network())
     assert nats["critical"] == {}
     assert nats["llc"]["llc"] is not None
     for name in ("bits", "nats"):
@@ -167,15 +176,15 @@ def test_one_kind_of_measurement_alone(curve, tmp_path):
 
 def test_a_forward_that_accelerate_has_replaced(curve, tmp_path):
     model = network()
-    expected = monitor(curve, tmp_path / "plain")(2, model)
+    expected = row_of(monitor(curve, tmp_path / "plain"), 2, model)
     forward = model.forward
-    model._original_forward, model.forward = forward, lambda *args: forward(*args).float()
-    row = monitor(curve, tmp_path / "replaced")(2, model)
+    model.__dict__ |= {"_original_forward": forward, "forward": lambda *args: forward(*args).float()}
+    row = row_of(monitor(curve, tmp_path / "replaced"), 2, model)
     assert row["llc"]["llc"] == expected["llc"]["llc"]
     assert "forward" in model.__dict__
-    del model._original_forward
+    del model.__dict__["_original_forward"]
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(ModelError, match="got Sequential.forward replaced by a function"):
+    with pytest.raises(ModelError, match=r"got Sequential\.forward replaced by a function"):
         monitor(curve, tmp_path / "hidden")(2, model.train())
     assert same(before, model.state_dict())
     alone = network().eval()
@@ -200,7 +209,7 @@ def test_a_disk_that_fills_does_not_end_the_training(curve, tmp_path, monkeypatc
         patch.setattr("bitsandnats.store.files.os.fsync", full)
         with pytest.warns(UserWarning, match="step 4 was not measured: .*No space left on device"):
             assert watch(4, model) is None
-    assert watch(4, model)["failed"] is None
+    assert row_of(watch, 4, model)["failed"] is None
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
@@ -209,7 +218,7 @@ def test_trackers_are_told(name, curve, tmp_path, monkeypatch):
         "told = []\nrun = True\n\n\ndef log(values):\n    assert run\n    told.append(values)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    row = monitor(curve, tmp_path / "run", trackers=(name,))(2, network())
+    row = row_of(monitor(curve, tmp_path / "run", trackers=(name,)), 2, network())
     module = __import__(name)
     try:
         values = module.told[0]

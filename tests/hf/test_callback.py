@@ -1,5 +1,7 @@
 """The callback in transformers' own Trainer: what is trained is the same to the last bit, and the table is there."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ def trained(build_transformer, contexts, tmp_path, recwarn):
     def run(*callbacks):
         with torch.random.fork_rng(devices=[]):
             model = build_transformer("neox", attention_dropout=0.1, hidden_dropout=0.1)
-            data = [{"input_ids": row, "labels": row} for row in contexts]
+            data: Any = [{"input_ids": row, "labels": row} for row in contexts]
             arguments = TrainingArguments(
                 output_dir=str(tmp_path / "trainer"),
                 max_steps=4,
