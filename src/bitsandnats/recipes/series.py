@@ -183,7 +183,9 @@ def replayed_series(told: Mapping[str, Any], out: str | Path) -> Series:
     )
     lacking = sorted(labels - set(series.load))
     if lacking:
-        raise DataError(message(expected=f"checkpoint {lacking[0]} in {told['reference']}", got="none", do="restore it"))
+        raise DataError(
+            message(expected=f"checkpoint {lacking[0]} in {told['reference']}", got="none", do="restore it")
+        )
     return series
 
 
