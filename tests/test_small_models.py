@@ -73,8 +73,10 @@ def test_regression_net(wave_task):
 
 def test_critical_point_of_a_classifier(digit_task):
     points = [bn.critical_point(bn.compressors.quantize(), digit_task, tolerance=t) for t in (0.02, 0.1, 0.5)]
-    assert [p.level for p in points] == sorted((p.level for p in points), reverse=True)
+    levels = [p.level or 0 for p in points]
+    assert levels == sorted(levels, reverse=True)
     for p in points:
+        assert p.level is not None
         assert p.excess_loss <= p.tolerance
         assert p.bits == pytest.approx(digit_task.dimension * math.log2(p.level - 1) + 32)
 
@@ -159,7 +161,7 @@ def test_trees(finished, series):
     alone = bn.estimate_llc(series["step100"], settings=bn.Settings(**LOCAL))
     assert alone.llc == pytest.approx(row["llc"]["llc"], rel=1e-12)
     curve = run.tree("step100", "quantize")
-    assert (curve["level"].values % 2 == 0).all()
+    assert (curve.dataset["level"].values % 2 == 0).all()
     assert {"excess_loss", "excess_loss_se", "max_abs", "bits"} <= set(curve.dataset)
 
 

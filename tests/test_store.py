@@ -1,5 +1,6 @@
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,11 @@ def test_key_of_fixed_weights_and_masks(build_mlp):
         return model(batch["x"]).squeeze(-1) ** 2
 
     plain = bn.Task.from_module(model, loss, data)
-    masked = bn.Task.from_module(model, loss, data, weight=lambda b: b["keep"] * (torch.arange(4) < 3))
+
+    def weight(batch: Any) -> torch.Tensor:
+        return batch["keep"] * (torch.arange(4) < 3)
+
+    masked = bn.Task.from_module(model, loss, data, weight=weight)
     assert not same(key_of(plain), key_of(masked))
     assert not same(key_of(plain), key_of(bn.Task.from_module(model, loss, data, unit="sequence")))
     model[0].bias.requires_grad_(False)
@@ -112,7 +117,7 @@ def test_key_of_buffers(build_mlp, waves):
     """Running statistics are part of the function."""
     net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1)).double().eval()
     first = key_of(base(net, waves))
-    net[1].running_mean.add_(0.5)
+    dict(net.named_buffers())["1.running_mean"].add_(0.5)
     assert not same(first, key_of(base(net, waves)))
 
 

@@ -180,4 +180,4 @@ def _published_work(folder: Path, suite: str, label: str, series: Series, settin
     """The measurement under a name of its own in the run folder, since labels of suites are alike."""
     name = f"{suite}-{label}"
     own = Series({name: series.load[label]}, series.evaluation, {name: series.steps[label]})
-    return CheckpointWork(folder, own, name, settings, (), ())
+    return CheckpointWork(folder, own, name, settings, (), (), settings.seed)
