@@ -61,7 +61,9 @@ def test_networks_trained_together_are_those_trained_alone(network):
     for run, kept in zip(runs, together, strict=True):
         (alone,) = train(recipe, [run])
         assert kept.epochs == alone.epochs == growing_epochs(6)
-        assert np.allclose(kept.weights, alone.weights, atol=2e-5)
+        # a first step of Adam is as long for the smallest gradient, whose sign may be rounding
+        assert np.quantile(np.abs(kept.weights - alone.weights), 0.99) < 1e-6
+        assert np.allclose(kept.weights, alone.weights, atol=5e-3)
         assert np.allclose(kept.test_loss, alone.test_loss, atol=1e-4)
     assert not np.allclose(together[0].weights, together[1].weights, atol=1e-3)
 
@@ -80,7 +82,8 @@ def test_the_steps_are_those_of_a_plain_loop():
         torch.nn.functional.cross_entropy(module(inputs), labels).backward()
         optimizer.step()
     row = torch.cat([p.detach().flatten() for p in module.parameters()])
-    assert np.allclose(kept.weights[-1], row.numpy(), atol=2e-5)
+    assert np.quantile(np.abs(kept.weights[-1] - row.numpy()), 0.99) < 1e-6
+    assert np.allclose(kept.weights[-1], row.numpy(), atol=5e-3)
 
 
 def test_entropies_of_a_stack_have_the_gradients_of_single_ones():

@@ -74,7 +74,7 @@ class Transformer(nn.Module):
 
     def __init__(self, modulus: int, layers: int, width: int, heads: int, hidden: int, places: int = 1) -> None:
         super().__init__()
-        self.token = _embedding(modulus + 2, width)
+        self.token = nn.Embedding(modulus + 2, width)
         self.position = nn.Parameter(torch.empty(_LENGTH, width))
         self.blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(layers))
         self.unembed = nn.Linear(width, modulus + 2, bias=False)
@@ -99,18 +99,13 @@ class Perceptron(nn.Module):
 
     def __init__(self, modulus: int, width: int, hidden: int) -> None:
         super().__init__()
-        self.token = _embedding(modulus, width)
+        self.token = nn.Embedding(modulus, width)
         self.rise, self.fall = nn.Linear(2 * width, hidden), nn.Linear(hidden, modulus)
 
     def forward(self, tokens: Int64[Tensor, "sample 4"]) -> Float[Tensor, "sample residue"]:
         """Logits of the residues."""
         pair = torch.cat([self.token(tokens[..., 0]), self.token(tokens[..., 2])], -1)
         return self.fall(nn.functional.relu(self.rise(pair)))
-
-
-def _embedding(tokens: int, width: int) -> nn.Embedding:
-    """A table without values: drawing those of `nn.Embedding` on no device would load torch's compiler, for seconds."""
-    return nn.Embedding.from_pretrained(torch.empty(tokens, width), freeze=False)
 
 
 class Network(NamedTuple):
@@ -131,7 +126,7 @@ class Network(NamedTuple):
     hidden: int
 
     def build(self, modulus: int, places: int = 1) -> nn.Module:
-        """The module, its parameters without values: those of `fresh` are put in their places.
+        """The module; its own values do not matter: those of `fresh` are put in their places.
 
         Args:
             modulus: p.
@@ -143,7 +138,8 @@ class Network(NamedTuple):
         if self.kind not in NETWORKS:
             expected = f"networks among {', '.join(NETWORKS)}"
             raise InputError(message(expected=expected, got=repr(self.kind), do="choose one"))
-        with torch.device("meta"):
+        # on no device, drawing values would load torch's compiler, for seconds
+        with torch.random.fork_rng(devices=[]):
             if self.kind == "mlp":
                 return Perceptron(modulus, self.width, self.hidden)
             return Transformer(modulus, self.layers, self.width, self.heads, self.hidden, places)

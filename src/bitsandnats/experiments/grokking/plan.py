@@ -114,11 +114,17 @@ class Plan:
         return tuple(kept[round((len(kept) - 1) * (i + 1) / count)] for i in range(count))
 
     def groups(self) -> list[tuple[Recipe, tuple[Arm, ...]]]:
-        """Arms that are trained together: on a GPU all regimes of a recipe, on the CPU each by itself."""
+        """Arms by recipe on a GPU, where all of a recipe are trained together; on the CPU each by itself."""
         if self.device == "cpu":
             return [(arm.recipe, (arm,)) for arm in self.arms]
         recipes = dict.fromkeys(arm.recipe for arm in self.arms)
         return [(recipe, tuple(arm for arm in self.arms if arm.recipe == recipe)) for recipe in recipes]
+
+    def trainings(self) -> list[tuple[tuple[Arm, ...], tuple[int, ...]]]:
+        """Arms and seeds trained together: on a GPU all of a recipe; on the CPU, where that is slower, one."""
+        if self.device == "cpu":
+            return [((arm,), (seed,)) for arm in self.arms for seed in self.seed_range]
+        return [(arms, tuple(self.seed_range)) for _, arms in self.groups()]
 
     def run_settings(self) -> dict[str, Any]:
         """Plain values that define the results, for the run folder."""

@@ -47,7 +47,12 @@ class Stack:
         def logits(row: Tensor, inputs: Tensor) -> Tensor:
             return functional_call(module, self.layout.params(row), (inputs,))
 
-        self.logits: Callable[[Tensor, Tensor], Tensor] = vmap(logits)
+        def stacked(rows: Tensor, inputs: Tensor) -> Tensor:
+            if len(rows) == 1:  # plain matrix products are faster than batches of one
+                return logits(rows[0], inputs[0]).unsqueeze(0)
+            return vmap(logits)(rows, inputs)
+
+        self.logits: Callable[[Tensor, Tensor], Tensor] = stacked
         """Rows and inputs, each with a leading axis of runs -> logits of the same."""
 
     def losses(

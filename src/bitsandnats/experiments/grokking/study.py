@@ -65,8 +65,8 @@ def grokking(
         tabulate=markdown,
     )
     groups = [
-        TrainWork(made.run.path, arms, tuple(plan.seed_range), plan.epochs(recipe), plan.device)
-        for recipe, arms in plan.groups()
+        TrainWork(made.run.path, arms, seeds, plan.epochs(arms[0].recipe), plan.device)
+        for arms, seeds in plan.trainings()
     ]
     by_arm = {row.arm: row for row in costs}
     weights = [sum(by_arm[arm.name].training if costs else 1.0 for arm in group.arms) for group in groups]
