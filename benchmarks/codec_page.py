@@ -98,7 +98,6 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
         ours = row[ALL]["bytes"]
         ratios = f"{ours / other['published']:.2f} ({ours / other['published, unsigned']:.2f})"
         lines.append((name, row["tolerance"], *sizes, ours, ratios))
-    less = {(name, row["tolerance"]): row for name, row in _part(rows, present, "left out")}
     return [
         "## The search",
         "The smallest network within ε. Published: Algorithm 1 with 62 trials and bzip2 of the float32 arrays; in brackets with −0 written "
@@ -106,19 +105,7 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
         _table(("case", "ε", "published", "Algorithm 2", "ours", "ours / published"), lines),
         "What each part adds, each column with all parts to its left:",
         _table(("case", "ε", *ADDED), [(n, r["tolerance"], *(r[k]["bytes"] for k in ADDED)) for n, r in found]),
-        "And all parts but one:",
-        _table(
-            ("case", "ε", "all", *LEFT_OUT, "without compensation"),
-            [
-                (
-                    *(n, r["tolerance"], r[ALL]["bytes"]),
-                    *(less[n, r["tolerance"]][k]["bytes"] for k in LEFT_OUT),
-                    r["and ranks by matrix"]["bytes"],
-                )
-                for n, r in found
-                if (n, r["tolerance"]) in less
-            ],
-        ),
+        *_left_out(rows, present),
         "Ranks of the networks found:",
         "\n".join(
             f"* `{n}`, ε = {r['tolerance']:g}: " + (", ".join(f"{m} {k}" for m, k in r["ranks"].items()) or "all full")
@@ -131,6 +118,24 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
             [(n, r["tolerance"], *(r["models"][k] for k in ("pooled", "tensor", "coded", "file"))) for n, r in found],
         ),
     ]
+
+
+def _left_out(rows: Rows, present: Sequence[str]) -> list[str]:
+    less = {(name, row["tolerance"]): row for name, row in _part(rows, present, "left out")}
+    lines = [
+        (
+            *(name, row["tolerance"], row[ALL]["bytes"]),
+            *(less[name, row["tolerance"]][part]["bytes"] for part in LEFT_OUT),
+            row["and ranks by matrix"]["bytes"],
+        )
+        for name, row in _part(rows, present, "search")
+        if (name, row["tolerance"]) in less
+    ]
+    return (
+        ["And all parts but one:", _table(("case", "ε", "all", *LEFT_OUT, "without compensation"), lines)]
+        if lines
+        else []
+    )
 
 
 def _nncodec(rows: Rows, present: Sequence[str]) -> list[str]:
