@@ -34,7 +34,9 @@ def test_plan_of_a_command(tmp_path, monkeypatch):
         "--out",
         str(tmp_path / "run"),
     ]
-    first = json.loads(CliRunner().invoke(app, ["plan", "--json", *words]).output)
+    found = CliRunner().invoke(app, ["plan", "--json", *words])
+    assert found.exit_code == 0, found.exception
+    first = json.loads(found.output)
     assert first["achieved"] is None
     names = [stage["name"] for stage in first["plan"]["stages"]]
     assert names.count("draws") == 1
@@ -48,7 +50,7 @@ def test_plan_of_a_command(tmp_path, monkeypatch):
 
 def test_refusals():
     for words, said in (
-        (["plan", "demo"], "llc, study, compress"),
+        (["plan", "demo", "x"], "llc, study, compress"),
         (["plan", "--config", "config.json", "llc", "x"], "--gpu"),
         (["plan", "llc", "x", "--no-such-option"], "No such option"),
     ):

@@ -14,7 +14,7 @@ EXAMPLES = (
     "bitsandnats plan study runs/suite --out runs/study",
     "bitsandnats plan --gpu h200 --config config.json llc EleutherAI/pythia-6.9b --draws 100 --precision bfloat16",
 )
-SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 _VERBS = ("llc", "study", "compress")
 _SAMPLING = (
@@ -34,8 +34,8 @@ _ITEMS = 1000  # of data that are not looked at
 
 
 def plan(
-    context: typer.Context,
-    verb: Annotated[str, typer.Argument(metavar="VERB", help="llc, study or compress, followed by its arguments.")],
+    verb: Annotated[str, typer.Argument(metavar="VERB", help="llc, study or compress.")],
+    words: Annotated[list[str], typer.Argument(metavar="ARGS…", help="Its arguments, as it would be given them.")],
     gpu: Annotated[
         str | None, typer.Option(metavar="NAME", help="For a GPU that is not here: a100, h100, h200.")
     ] = None,
@@ -53,7 +53,7 @@ def plan(
         raise InputError(message(expected=f"a verb among {', '.join(_VERBS)}", got=repr(verb), do="name one of them"))
     if config is not None and gpu is None:
         raise InputError(message(expected="--gpu beside --config", got="none", do="name a GPU, or a model to probe"))
-    given = _parsed(verb, list(context.args))
+    given = _parsed(verb, list(words))
     found = _planned(verb, given, gpu=gpu, utilisation=utilisation, config=config, items=items)
     actual = _actual(None if given.get("out") is None else Path(given["out"]))
     if json:
