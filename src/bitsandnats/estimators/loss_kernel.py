@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.stats import rankdata
 
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.bif import check_moved
@@ -189,6 +188,8 @@ def mantel(
     Raises:
         DataError: the matrices are of different sizes, or of fewer than 4 objects.
     """
+    from scipy.stats import rankdata  # a second to import, for one function
+
     size = len(kernel)
     if kernel.shape != distance.shape or size < 4:
         raise DataError(
