@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from bitsandnats._tree import map_batch, tensors
 from bitsandnats._types import Batch, Data
+from bitsandnats.data.tokens import TokenFile
 from bitsandnats.errors import DataError, message
 
 _STACK_LIMIT_BYTES = 2 << 30
@@ -57,7 +58,7 @@ def as_data(dataset: Any) -> Data:
     Raises:
         DataError: it is empty, has no length, mixes lengths, or its items change from one reading to the next.
     """
-    if isinstance(dataset, StackedData | FetchedData):
+    if isinstance(dataset, StackedData | FetchedData | TokenFile):
         return dataset
     if isinstance(dataset, TensorDataset):
         dataset = dataset.tensors

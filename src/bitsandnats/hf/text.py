@@ -1,44 +1,119 @@
-"""Text files as documents, and documents as contexts of tokens."""
+"""Where text comes from, as documents, and documents as contexts of tokens."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 from torch import Tensor
 
-from bitsandnats.data import pack
+from bitsandnats.data import file_documents, pack
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.hf._quiet import quiet
+from bitsandnats.hf.datasets import dataset_documents, is_dataset
 
-_PROSE = ("txt", "text", "md", "markdown", "rst", "org", "tex", "adoc", "html", "htm", "xml")
-_TABLES = ("csv", "tsv", "json", "jsonl", "yaml", "yml", "toml", "ini", "cfg", "sql")
-_CODE = ("py", "pyi", "c", "h", "cc", "cpp", "hpp", "rs", "go", "java", "js", "ts", "jl", "r", "rb", "pl", "lua", "sh")
-_SUFFIXES = frozenset(f".{suffix}" for suffix in (*_PROSE, *_TABLES, *_CODE))
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""Files, folders, `dataset:org/name` or saved datasets; one or several."""
+
+Items = Literal["contexts", "documents"]
+"""What an item is: a piece of all text of one length, or the beginning of a document, padded."""
+
+_NAMED = re.compile(r"([A-Za-z][\w.-]*)=(.+)", re.DOTALL)
 
 
-def read_documents(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The texts of files, and of all text files in folders and their subfolders, in order of their paths.
+@dataclass(frozen=True)
+class Reading:
+    """How text is read and cut.
 
-    In folders, hidden files and files whose suffix is not one of text or source code are passed over.
+    Attributes:
+        field: of JSON lines, parquet and datasets: the field that holds the text.
+        items: `contexts`, the documents one after another cut into equal pieces; or `documents`, the first tokens of
+            each one, padded to one length, of which padding has no weight.
+    """
+
+    field: str = "text"
+    items: Items = "contexts"
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values.
+
+        Raises:
+            InputError: `items` is unknown.
+        """
+        if self.items not in ("contexts", "documents"):
+            raise InputError(message(expected="items contexts or documents", got=repr(self.items), do="choose one"))
+
+
+def named_sources(given: Sequence[str]) -> list[str] | dict[str, list[str]]:
+    """Sources as the command line writes them: `SOURCE`, or all of them `NAME=SOURCE`, several of one name together.
 
     Raises:
-        DataError: a path does not exist, nothing readable is in it, or a file is not UTF-8.
+        InputError: some have a name and some have none.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    texts = [_read(file) for path in given for file in _files(Path(path))]
-    documents = [text for text in texts if text.strip()]
-    if not documents:
-        raise DataError(
-            message(
-                expected="text in " + (", ".join(map(str, given)) or "at least one path"),
-                got="empty files" if texts else "no files",
-                do="name a file or folder that holds text",
-            )
+    names: dict[str, list[str]] = {}
+    plain = []
+    for text in given:
+        found = None if Path(text).exists() else _NAMED.fullmatch(text)
+        if found is None:
+            plain.append(text)
+        else:
+            names.setdefault(found[1], []).append(found[2])
+    if names and plain:
+        raise InputError(
+            message(expected="a name for each text, or for none", got=f"{plain[0]} without one", do=f"write NAME={plain[0]}")
         )
-    return documents
+    return names or plain
+
+
+def subsets_of(text: Paths | Mapping[str, Paths]) -> dict[str, list[str]]:
+    """Sources by the name of the subset that they belong to; one without a name where they have none."""
+    groups = text.items() if isinstance(text, Mapping) else [("", text)]
+    return {
+        name: [os.fspath(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        for name, paths in groups
+    }
+
+
+def documents(source: str, field: str = "text") -> Iterator[str]:
+    """The documents of one source, in order: a file, a folder, a dataset saved to disk, or `dataset:org/name`.
+
+    Raises:
+        DataError: there is no such source, or it cannot be read, or has no such field.
+    """
+    return (text for text in _all_documents(source, field) if text.strip())
+
+
+def read_documents(paths: Paths, field: str = "text") -> list[str]:
+    """The texts of files, of all text files in folders and their subfolders, and of datasets, in order.
+
+    Args:
+        paths: as `documents` reads them.
+        field: of JSON lines, parquet and datasets: the field that holds the text.
+
+    Raises:
+        DataError: a path does not exist, nothing readable is in it, or a file is in no known encoding.
+    """
+    given = subsets_of(paths)[""]
+    texts = [text for source in given for text in _all_documents(source, field)]
+    found = [text for text in texts if text.strip()]
+    if not found:
+        raise no_text(given, "empty files" if texts else "no files")
+    return found
+
+
+def no_text(sources: Sequence[str], got: str = "none") -> DataError:
+    """What is said where nothing was found to read."""
+    return DataError(
+        message(
+            expected="text in " + (", ".join(sources) or "at least one path"),
+            got=got,
+            do="name a file or folder that holds text",
+        )
+    )
 
 
 def text_contexts(documents: Sequence[str], tokenizer: Any, context: int) -> Int64[Tensor, "item context"]:
@@ -68,56 +143,48 @@ def split_contexts(
         InputError: `every` is less than 2.
         DataError: there are fewer contexts than `every`.
     """
+    kept, held_out = split_rows(len(contexts), every)
+    return contexts[kept], contexts[held_out]
+
+
+def split_rows(items: int, every: int = 10, what: str = "") -> tuple[Int64[Tensor, " rest"], Int64[Tensor, " held_out"]]:
+    """The places of so many items without every `every`-th, and those.
+
+    Args:
+        items: how many there are.
+        every: one of so many is held out.
+        what: the subset, in words, for messages.
+
+    Raises:
+        InputError: `every` is less than 2.
+        DataError: there are fewer items than `every`.
+    """
     if every < 2:
         raise InputError(message(expected="every of at least 2", got=str(every), do="hold out fewer contexts"))
-    if len(contexts) < every:
+    if items < every:
         raise DataError(
             message(
-                expected=f"at least {every} contexts, to hold one out",
-                got=str(len(contexts)),
+                expected=f"at least {every} contexts{what}, to hold one out",
+                got=str(items),
                 do="supply more text or held-out text of its own",
             )
         )
-    chosen = contexts.new_zeros(len(contexts), dtype=torch.bool)
+    chosen = torch.zeros(items, dtype=torch.bool)
     chosen[every - 1 :: every] = True
-    return contexts[~chosen], contexts[chosen]
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
 
 
-def decoded(tokenizer: Any, contexts: Int64[Tensor, "item context"]) -> list[str]:
-    """Contexts of tokens as text."""
+def _all_documents(source: str, field: str) -> Iterator[str]:
+    return dataset_documents(source, field) if is_dataset(source) else file_documents(source, field)
+
+
+def decoded(tokenizer: Any, contexts: Int[Tensor, "item context"]) -> list[str]:
+    """Contexts of tokens as text, without their padding."""
     with quiet():
-        return [tokenizer.decode(row.tolist()) for row in contexts]
+        return [tokenizer.decode(row[row >= 0].tolist()) for row in contexts]
 
 
-def decoded_tokens(tokenizer: Any, contexts: Int64[Tensor, "item context"]) -> list[list[str]]:
-    """Each token of each context as the text that it stands for."""
+def decoded_tokens(tokenizer: Any, contexts: Int[Tensor, "item context"]) -> list[list[str]]:
+    """Each token of each context as the text that it stands for; padding as nothing."""
     with quiet():
-        return [[tokenizer.decode([token]) for token in row.tolist()] for row in contexts]
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(
-            message(expected=f"a text file or folder at {path}", got="nothing there", do="check the path's spelling")
-        )
-    inside = (p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    return sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            message(
-                expected=f"UTF-8 text in {path}",
-                got=f"a byte that is not, at position {error.start}",
-                do="convert the file to UTF-8 or leave it out",
-            )
-        ) from None
-    except OSError as error:
-        raise DataError(
-            message(expected=f"a readable file at {path}", got=error.strerror or str(error), do="check its permissions")
-        ) from None
+        return [[tokenizer.decode([token]) if token >= 0 else "" for token in row.tolist()] for row in contexts]
