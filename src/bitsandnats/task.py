@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ class Task:
         chance_loss: loss of guessing, in nats a unit; None where unknown.
         notes: what was done to the model before (for instance `folded` layer norms).
         structure: layers, heads and matrices by the names of parameters; None where the loss is a bare function.
+        subsets: names of parts of the data -> their items; empty where none has a name.
         source: what was loaded, for results: a model of the hub with its commit; None where it has no name of its own.
     """
 
@@ -49,6 +50,7 @@ class Task:
     chance_loss: float | None = None
     notes: tuple[str, ...] = ()
     structure: Structure | None = None
+    subsets: Mapping[str, range] = field(default_factory=dict)
     source: str | None = None
 
     @classmethod
@@ -128,9 +130,9 @@ class Task:
         """The same task at other weights."""
         return dataclasses.replace(self, center=center)
 
-    def on(self, data: Any) -> "Task":
-        """The same model and loss on other data of the same form; n changes with it."""
-        task = dataclasses.replace(self, data=as_data(data))
+    def on(self, data: Any, subsets: Mapping[str, range] | None = None) -> "Task":
+        """The same model and loss on other data of the same form, with the names of its parts; n changes with it."""
+        task = dataclasses.replace(self, data=as_data(data), subsets=subsets or {})
         probe = task.loss(task.center, task.batch(torch.arange(min(len(task.data), _PROBE_ITEMS))))
         return dataclasses.replace(task, mean_weight=_mean_tokens(task, probe) if self.unit == "token" else 1.0)
 

@@ -306,7 +306,8 @@ def test_a_fetch_that_fails_ahead_is_said_when_its_turn_comes(pythia, tmp_path):
 
 def run_study(pythia, tmp_path, text_file, **options):
     return bn.study(
-        "lab/tiny-70m", revisions="step0..step6:3", text=[text_file], context=8, out=tmp_path / "run",
+        "lab/tiny-70m", revisions="step0..step6:3", text={"all": text_file, "again": [text_file]}, context=8,
+        out=tmp_path / "run",
         settings={"chains": 2, "draws": 8, "burn_in": 4, "batch_size": 4, "gamma": 1000.0, "step_size": 1e-5},
         tolerances=(0.5,), schemes=("quantize(max_abs='largest')",), **options,
     )  # fmt: skip
@@ -324,6 +325,12 @@ def test_a_study_of_the_hub(pythia, hub_cache, hub_commit, tmp_path, text_file):
         for label, commit in zip(("step0", "step2", "step6"), commits, strict=True)
     ]
     assert summary["origin"] == "lab/tiny-70m, revisions step0..step6:3 (3 checkpoints)"
+    assert summary["data"]["sampling"]["what"] == "nine tenths of all = text.txt, again = text.txt"
+    row = summary["checkpoints"][0]
+    assert list(row["subsets"]) == ["all", "again"]
+    sizes = [part["items"] for part in row["subsets"].values()]
+    mixed = sum(part["loss"] * n for part, n in zip(row["subsets"].values(), sizes, strict=True)) / sum(sizes)
+    assert row["loss"] == pytest.approx(mixed, rel=1e-5)
     assert summary["model"]["unit"] == "sequence"
     assert all(row["failed"] is None for row in summary["checkpoints"])
     assert {f for f in files(hub_cache) - mine if "/blobs/" in f or "/snapshots/" in f or "/refs/" in f} == set()

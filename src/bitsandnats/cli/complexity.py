@@ -22,10 +22,12 @@ DECOMPRESS_EXAMPLES = (
 def complexity(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     test: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option("--test", metavar="PATH", help="Text on which the loss is also given, repeatable."),
     ] = None,
     tolerance: Annotated[
@@ -58,11 +60,11 @@ def complexity(
     chosen: Any = {"method": method, "search": search}
     with console.job({"model": 0.1, "search": 0.9}) as job:
         job.at("model", 0.0, "loading the model")
-        task = options.load_unfolded(model, text, context, device, unit)
+        task = options.load_unfolded(model, options.texts(text, field, items), context, device, unit)
         held = None
         if test is not None:
             options.check_no_function(model, "--test")
-            held = options.load_unfolded(model, test, context, device, unit).data
+            held = options.load_unfolded(model, options.texts(test, field, items), context, device, unit).data
 
         def progress(stage: str, done: int, total: int) -> None:
             job.at("search", done / max(total, 1), console.words(stage))

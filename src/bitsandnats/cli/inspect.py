@@ -47,13 +47,15 @@ def components(
         ),
     ] = None,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     fold: options.Fold = None,
 ) -> None:
     """Which parts of a model have names, or what one of them selects."""
     from bitsandnats.component import preview, sizes
 
-    task = options.load_task(model, text, context, fold, None, None)
+    task = options.load_task(model, options.texts(text, field, items), context, fold, None, None)
     if component is None:
         tables.show_parts("component", sizes(task), task.dimension)
     else:

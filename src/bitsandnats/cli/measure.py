@@ -25,6 +25,8 @@ COMPRESS_EXAMPLES = (
 def llc(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     sampler: options.Sampler = None,
@@ -56,6 +58,7 @@ def llc(
     from bitsandnats.recipes import single
     from bitsandnats.recipes.controls import check_controls
     from bitsandnats.recipes.llc import check_given, drawn, estimate_llc
+    from bitsandnats.recipes.subsets import subset_losses
     from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
@@ -85,7 +88,7 @@ def llc(
     page = None
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
         job.at("model", 0.0, "loading the model")
-        task = options.load_task(model, text, context, fold, device, unit, checkpointing)
+        task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit, checkpointing)
         if component is not None:
             task = on_component(task, component)
         if out is not None:
@@ -111,12 +114,15 @@ def llc(
         console.show_json(single.llc_summary(task, estimate, settings, label=label, command=command))
         return
     tables.show_llc(estimate, settings)
+    tables.show_subsets(subset_losses(task))
     console.show_page(page)
 
 
 def compress(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     method: Annotated[
@@ -142,7 +148,9 @@ def compress(
     if write is not None:
         options.check_alone("--write", {"--out": out, "--fold": fold})
         tolerances = options.numbers(tolerance, "--tolerance")
-        record = complexity.write(model, (text, context, device, unit), method, tolerances, seed, write)
+        record = complexity.write(
+            model, (options.texts(text, field, items), context, device, unit), method, tolerances, seed, write
+        )
         show: Any = console.show_json if json else size_tables.show_written
         show(record)
         return
@@ -159,7 +167,7 @@ def compress(
     page = None
     with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job:
         job.at("model", 0.0, "loading the model")
-        task = options.load_task(model, text, context, fold, device, unit)
+        task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit)
         if out is not None:
             check_run(out, single.compress_options(compressor.scheme, tolerances, seed, label))
 

@@ -9,10 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli.parsing import names as names
-from bitsandnats.cli.parsing import numbers as numbers
-from bitsandnats.cli.parsing import seconds as seconds
-from bitsandnats.cli.parsing import share as share
 from bitsandnats.errors import BitsAndNatsError, InputError, ModelError, message
 
 _DATA = "Model and data"
@@ -23,12 +19,22 @@ Model = Annotated[
     typer.Argument(metavar="MODEL", help="Folder, org/name[@revision], or package.module:function."),
 ]
 Text = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--text",
-        metavar="PATH",
-        help="Text file or folder, repeatable; by default that of the suite.",
+        metavar="[NAME=]PATH",
+        help="File, folder or dataset:org/name, repeatable, each of a named subset or none; by default the suite's.",
         rich_help_panel=_DATA,
+    ),
+]
+Field = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Of JSON lines, parquet, datasets: where the text is.", rich_help_panel=_DATA),
+]
+Items = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="contexts of equal length, or documents: each one's start, padded.", rich_help_panel=_DATA
     ),
 ]
 Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens a context.", rich_help_panel=_DATA)]
@@ -130,9 +136,22 @@ Controls = Annotated[
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
+def texts(text: list[str] | None, field: str, items: str) -> Any:
+    """The text that the options mean, as `hf.Texts`; None where none is given.
+
+    Raises:
+        InputError: some texts have a name and some have none, or `items` is unknown.
+    """
+    if text is None:
+        return None
+    from bitsandnats import hf
+
+    return hf.named_texts(text, field, items)
+
+
 def load_task(
     model: str,
-    text: list[Path] | None,
+    text: Any,
     context: int | None,
     fold: bool | None,
     device: str | None,
@@ -154,7 +173,7 @@ def load_task(
 
     return hf.load_task(
         model,
-        text=None if text is None else list(text),
+        text=text,
         context=context,
         fold=fold,
         device=checked_device(device),
@@ -163,9 +182,7 @@ def load_task(
     )
 
 
-def load_unfolded(
-    model: str, text: list[Path] | None, context: int | None, device: str | None, unit: str | None
-) -> Any:
+def load_unfolded(model: str, text: Any, context: int | None, device: str | None, unit: str | None) -> Any:
     """The Task that MODEL names, its layer norms as they are: a network that is written must be the one that is loaded.
 
     Raises:

@@ -30,6 +30,8 @@ def study(
         ),
     ] = None,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     schemes: Annotated[str, typer.Option(metavar="NAMES", help="Compressors, separated by commas.")] = "quantize",
@@ -98,8 +100,8 @@ def study(
     chosen: Any = {"device": options.checked_device(device), "unit": options.checked_unit(unit) or "token"}
     with console.job({"study": 0.95, "report": 0.05}) as job:
         job.at("study", 0.0, "reading text")
-        chosen |= {"revisions": revisions, "out": out, "evict": evict}
-        source = checkpoint_series(series, text=text, context=context, fold=fold, keep=keep, **chosen)
+        chosen |= {"revisions": revisions, "out": out, "evict": evict, "text": options.texts(text, field, items)}
+        source = checkpoint_series(series, context=context, fold=fold, keep=keep, **chosen)
         run = run_study(
             source,
             schemes=plan[0],

@@ -62,6 +62,8 @@ def show_study(summary: dict[str, Any], out: Console) -> None:
     out.print(table)
     if len(schemes) > 1:
         out.print(_schemes_table(summary))
+    if any(row.get("subsets") for row in summary["checkpoints"]):
+        out.print(_subsets_table(summary["checkpoints"], unit))
     for said in _remarks(summary["checkpoints"]):
         _item(said, out)
     for finding in summary["findings"]:
@@ -83,6 +85,32 @@ def show_llc(estimate: Any, settings: Any) -> None:
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
         table.add_row(name, Text(shown), Text(settings.reasons.get(name, "")))
     out.print(table)
+
+
+def show_subsets(losses: dict[str, dict[str, Any]]) -> None:
+    """The loss of each named part of the data, where there are any."""
+    if losses:
+        out = console.output()
+        said = ", ".join(f"{name} {_loss_of(part)}" for name, part in losses.items())
+        out.print(f"loss by subset: {said}", markup=False, highlight=False)
+
+
+def _subsets_table(rows: Sequence[dict[str, Any]], unit: str) -> Table:
+    """Held-out loss of every checkpoint on each subset."""
+    names = list(dict.fromkeys(name for row in rows for name in row.get("subsets") or {}))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"loss by subset, nats a {unit}", title_justify="left")
+    table.add_column("checkpoint", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        parts = row.get("subsets") or {}
+        table.add_row(Text(row["label"]), *(_loss_of(parts[name]) if name in parts else "" for name in names))
+    return table
+
+
+def _loss_of(part: dict[str, Any]) -> str:
+    error = "" if part["loss_se"] is None else f" ± {part['loss_se']:.2g}"
+    return f"{part['loss']:.4g}{error}"
 
 
 def show_critical(label: str, points: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ from bitsandnats.data.corpus import split_documents as split_documents
 from bitsandnats.data.documents import file_documents as file_documents
 from bitsandnats.data.documents import no_field as no_field
 from bitsandnats.data.packing import pack as pack
+from bitsandnats.data.source import StackedData as StackedData
 from bitsandnats.data.source import as_data as as_data
 from bitsandnats.data.source import subset as subset
 from bitsandnats.data.tokens import TokenFile as TokenFile

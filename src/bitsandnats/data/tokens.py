@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def write_tokens(file: Path, rows: Callable[[], Iterable[Int32[np.ndarray, " tok
         expected, do = f"a cache that can be written at {file.parent}", "set BITSANDNATS_CACHE to another folder"
         raise StoreError(message(expected=expected, got=got, do=do)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,10 +5,13 @@ from bitsandnats.hf.fetch import Supply as Supply
 from bitsandnats.hf.fetch import ensure as ensure
 from bitsandnats.hf.hub import offline as offline
 from bitsandnats.hf.load import CausalLMLoss as CausalLMLoss
+from bitsandnats.hf.load import Text as Text
 from bitsandnats.hf.load import load_model as load_model
 from bitsandnats.hf.load import load_task as load_task
 from bitsandnats.hf.load import load_tokenizer as load_tokenizer
 from bitsandnats.hf.names import step_of as step_of
+from bitsandnats.hf.packed import Packed as Packed
+from bitsandnats.hf.packed import pack_text as pack_text
 from bitsandnats.hf.series import Checkpoint as Checkpoint
 from bitsandnats.hf.series import choose as choose
 from bitsandnats.hf.series import find_series as find_series
@@ -18,6 +21,8 @@ from bitsandnats.hf.suite import suite_options as suite_options
 from bitsandnats.hf.suite import training_rate as training_rate
 from bitsandnats.hf.text import decoded as decoded
 from bitsandnats.hf.text import decoded_tokens as decoded_tokens
+from bitsandnats.hf.text import Texts as Texts
+from bitsandnats.hf.text import named_texts as named_texts
 from bitsandnats.hf.text import read_documents as read_documents
 from bitsandnats.hf.text import split_contexts as split_contexts
 from bitsandnats.hf.text import text_contexts as text_contexts

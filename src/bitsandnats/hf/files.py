@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from bitsandnats.errors import ModelError, message
@@ -32,6 +33,37 @@ def find_folder(reference: str | os.PathLike[str]) -> Path:
             do="name the folder that save_pretrained wrote, or one checkpoint of the series",
         )
     )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model can take, as its configuration says; None where it does not.
+
+    Attributes:
+        positions: the longest context.
+        vocabulary: number of tokens.
+    """
+
+    positions: int | None
+    vocabulary: int | None
+
+
+def read_sizes(reference: str | os.PathLike[str]) -> Sizes:
+    """What a model can take, without loading it.
+
+    Raises:
+        ModelError: there is no such model, or its configuration cannot be read.
+    """
+    file = find_folder(reference) / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config = {**config, **config.get("text_config", {})}
+        positions = config.get("max_position_embeddings", config.get("n_positions"))
+        return Sizes(positions, config.get("vocab_size"))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ModelError(
+            message(expected=f"a readable {file}", got=first_line(error), do="copy or save the checkpoint again")
+        ) from None
 
 
 def origin(reference: str | os.PathLike[str]) -> str | None:

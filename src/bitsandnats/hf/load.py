@@ -2,11 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 
 from bitsandnats._types import Unit
@@ -15,16 +14,17 @@ from bitsandnats.hf._quiet import first_line, quiet
 from bitsandnats.hf.checkpointing import checkpoint_layers
 from bitsandnats.hf.files import find_folder, origin, stored_dtypes
 from bitsandnats.hf.loss import CausalLMLoss as CausalLMLoss
-from bitsandnats.hf.loss import contexts_of
+from bitsandnats.hf.loss import contexts_of, token_weights
+from bitsandnats.hf.packed import Packed, pack_text, pack_tokens
 from bitsandnats.hf.suite import read_suite, suite_contexts
-from bitsandnats.hf.text import read_documents, text_contexts
+from bitsandnats.hf.text import Paths, Texts, as_texts
 from bitsandnats.structure import can_fold, fold_layer_norm
 from bitsandnats.task import Task
 
-_LONGEST_DEFAULT_CONTEXT = 2048
+_LONGEST_DEFAULT = 2048  # tokens
 
-Text = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Tensor
-"""Where text comes from: a path, several, or contexts `[item, context]` of tokens."""
+Text = Paths | Mapping[str, Paths] | Texts | Packed | Tensor
+"""Where text comes from: paths, a mapping name of a subset -> paths, `Texts`, or tokens `[item, context]`."""
 
 
 def load_task(
@@ -42,8 +42,9 @@ def load_task(
     Args:
         reference: folder of the model, as `save_pretrained` writes it; or its name on the Hugging Face hub, `org/name`
             or `org/name@revision`: as it lies in the local cache, else fetched into it.
-        text: file or folder of text, several of them, or contexts of tokens `[item, context]`; None for the training
-            text of the suite that the checkpoint belongs to.
+        text: file or folder of text, `dataset:org/name`, several of them; a mapping from names of subsets to these;
+            `Texts` for other fields and padded documents; or contexts of tokens `[item, context]`, -1 behind the end of
+            shorter ones. None for the training text of the suite that the checkpoint belongs to.
         context: tokens an item; by default the model's longest, at most 2048, or that of the given contexts.
         unit: `token`, or `sequence` for the sum over an item's tokens.
         fold: fold layer norms into the linear maps behind them first (see `structure.fold_layer_norm`); None = where
@@ -57,8 +58,8 @@ def load_task(
         InputError: the context is longer than the model's, or not that of the given contexts.
     """
     model, notes = load_model(reference)
-    contexts = _resolve_text(model, reference, text, context)
-    _check_tokens(contexts, _vocabulary(model))
+    packed = _resolve_text(model, reference, text, context)
+    _check_tokens(packed, _vocabulary(model))
     if fold or (fold is None and can_fold(model)):
         folded = fold_layer_norm(model)
         model, notes = folded.module, (*notes, *folded.notes)
@@ -68,8 +69,9 @@ def load_task(
         model = model.to(device)
     if checkpointing:
         checkpoint_layers(model)
-    task = Task.from_module(model, CausalLMLoss(), contexts.long(), unit=unit)
-    return dataclasses.replace(task, notes=notes, source=origin(reference))
+    weight = token_weights if packed.padded else None
+    task = Task.from_module(model, CausalLMLoss(), packed.data, weight=weight, unit=unit)
+    return dataclasses.replace(task, notes=notes, source=origin(reference), subsets=packed.subsets)
 
 
 def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str, ...]]:
@@ -142,7 +144,7 @@ def load_tokenizer(reference: str | os.PathLike[str]) -> Any:
 
 def _resolve_text(
     model: nn.Module, reference: str | os.PathLike[str], text: Text | None, context: int | None
-) -> Int[Tensor, "item context"]:
+) -> Packed:
     """Contexts of tokens from whatever stands for text."""
     if text is None:
         suite = find_folder(reference).resolve().parent
@@ -155,20 +157,32 @@ def _resolve_text(
                 )
             )
         text, _ = suite_contexts(suite)
-    longest: int | None = getattr(model.config, "max_position_embeddings", None)
-    if isinstance(text, Tensor):
-        given = contexts_of(text)
-        if context not in (None, given.shape[1]):
-            raise InputError(
-                message(
-                    expected=f"the context of the given tokens, {given.shape[1]}",
-                    got=f"context = {context}",
-                    do="leave it out or cut the tokens anew",
-                )
+    given = pack_tokens(contexts_of(text)) if isinstance(text, Tensor) else text
+    if isinstance(given, Packed) and context not in (None, given.context):
+        raise InputError(
+            message(
+                expected=f"the context of the given tokens, {given.context}",
+                got=f"context = {context}",
+                do="leave it out or cut the tokens anew",
             )
-        context = given.shape[1]
+        )
+    longest: int | None = getattr(model.config, "max_position_embeddings", None)
     if context is None:
-        context = min(longest or _LONGEST_DEFAULT_CONTEXT, _LONGEST_DEFAULT_CONTEXT)
+        context = given.context if isinstance(given, Packed) else min(longest or _LONGEST_DEFAULT, _LONGEST_DEFAULT)
+    check_context(context, longest)
+    if isinstance(given, Packed):
+        return given
+    tokenizer = load_tokenizer(reference)
+    check_vocabulary(tokenizer, _vocabulary(model))
+    return pack_text(as_texts(given), tokenizer, context)
+
+
+def check_context(context: int, longest: int | None) -> None:
+    """Refuses contexts that are longer than the model's.
+
+    Raises:
+        InputError: as said.
+    """
     if longest is not None and context > longest:
         raise InputError(
             message(
@@ -177,28 +191,30 @@ def _resolve_text(
                 do="choose a shorter one",
             )
         )
-    if isinstance(text, Tensor):
-        return text
-    documents = read_documents(text)
-    tokenizer = load_tokenizer(reference)
-    if tokenizer.vocab_size > _vocabulary(model):
+
+
+def check_vocabulary(tokenizer: Any, vocabulary: int | None) -> None:
+    """Refuses a tokenizer that has more tokens than the model.
+
+    Raises:
+        ModelError: as said.
+    """
+    if vocabulary is not None and tokenizer.vocab_size > vocabulary:
         raise ModelError(
             message(
-                expected=f"a tokenizer of at most {_vocabulary(model)} tokens, the model's vocabulary",
+                expected=f"a tokenizer of at most {vocabulary} tokens, the model's vocabulary",
                 got=f"one of {tokenizer.vocab_size}",
                 do="use the tokenizer that the model was trained with",
             )
         )
-    return text_contexts(documents, tokenizer, context)
 
 
-def _check_tokens(contexts: Tensor, vocabulary: int) -> None:
-    low, high = int(contexts.min()), int(contexts.max())
-    if low < 0 or high >= vocabulary:
+def _check_tokens(packed: Packed, vocabulary: int) -> None:
+    if packed.largest >= vocabulary:
         raise DataError(
             message(
                 expected=f"tokens from 0 to {vocabulary - 1}, the model's vocabulary",
-                got=f"tokens from {low} to {high}",
+                got=f"tokens up to {packed.largest}",
                 do="use the tokenizer that the model was trained with",
             )
         )

@@ -21,7 +21,9 @@ _SEPARABLE: "weakref.WeakKeyDictionary[nn.Module, bool]" = weakref.WeakKeyDictio
 
 @dataclass(frozen=True)
 class CausalLMLoss:
-    """Cross-entropy of each next token; batches are contexts of tokens `[sample, context]`.
+    """Cross-entropy of each next token; batches are contexts of tokens `[sample, context]`, -1 for padding behind them.
+
+    Losses of padding mean nothing: `token_weights` gives them no weight.
 
     Where a pass would make more than 2²⁴ logits, they are made a few rows at a time, if the model is one whose logits
     are a linear map of its last hidden states, which is found out by comparison.
@@ -29,7 +31,7 @@ class CausalLMLoss:
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> Float[Tensor, "sample token"]:
         """Returns −log p(x_{t+1} | x_1 … x_t) for t = 1 … context − 1, in nats."""
-        tokens = contexts_of(batch)
+        tokens = contexts_of(batch).long().clamp(min=0)  # padding stands behind the text: no real token sees it
         within: Any = getattr(type(model), "within", None)  # the module itself, with the weights that are sampled
         return _losses(model, tokens) if within is None else within(model, _losses, tokens)
 
@@ -37,6 +39,11 @@ class CausalLMLoss:
         """Loss of the uniform guess, ln(vocabulary), in nats a token."""
         with torch.no_grad():
             return math.log(model(input_ids=contexts_of(batch)[:1, :1], use_cache=False).logits.shape[-1])
+
+
+def token_weights(batch: Batch) -> Float[Tensor, "sample token"]:
+    """1 for each next token that is one, 0 for padding."""
+    return (contexts_of(batch)[:, 1:] >= 0).float()
 
 
 def contexts_of(batch: Any) -> Tensor:

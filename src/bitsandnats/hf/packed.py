@@ -1,5 +1,6 @@
 """Text as contexts of tokens, tokenized once and kept in the cache."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -11,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int32
+from jaxtyping import Int, Int32
+from torch import Tensor
 
-from bitsandnats.data import TokenFile, cache_folder, write_tokens
+from bitsandnats._types import Data
+from bitsandnats.data import StackedData, TokenFile, cache_folder, subset, write_tokens
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.hf._quiet import quiet
-from bitsandnats.hf.text import Reading, documents, no_text
+from bitsandnats.hf.suite import write_file
+from bitsandnats.hf.text import Texts, documents, no_text, split_rows
 
 PADDING = -1
 """What stands for no token, behind the end of a document."""
@@ -30,25 +34,26 @@ class Packed:
 
     Attributes:
         data: the contexts, `PADDING` behind the end of a document.
+        context: tokens an item.
         subsets: name -> its items, one subset after another; empty where the text has no names.
         padded: whether there is padding.
         largest: the largest token.
     """
 
-    data: TokenFile
+    data: Data
+    context: int
     subsets: Mapping[str, range]
     padded: bool
     largest: int
 
 
-def pack_text(sources: Mapping[str, Sequence[str]], tokenizer: Any, context: int, reading: Reading) -> Packed:
+def pack_text(texts: Texts, tokenizer: Any, context: int) -> Packed:
     """The texts of all subsets as contexts, from the cache where the same text was tokenized in the same way before.
 
     Args:
-        sources: of each subset; one without a name where there are none.
+        texts: what to read, and how it is cut.
         tokenizer: a tokenizer of transformers.
         context: tokens an item.
-        reading: how text is read and cut.
 
     Raises:
         DataError: the text of a subset is missing, cannot be read, or is shorter than one context.
@@ -58,18 +63,65 @@ def pack_text(sources: Mapping[str, Sequence[str]], tokenizer: Any, context: int
     if context < 2:
         raise InputError(message(expected="a context of at least 2 tokens", got=str(context), do="choose a longer one"))
     digest = hashlib.blake2b(digest_size=20)
-    _feed(digest, _identity(tokenizer), str(context), reading.items)
-    for name, given in sources.items():
+    _feed(digest, _identity(tokenizer), str(context), texts.items)
+    for name, given in texts.sources.items():
         _feed(digest, f"subset {name}")
-        for text in _texts(given, reading):
+        for text in _texts(given, texts.field):
             _feed(digest, text)
     file = cache_folder() / "tokens" / f"{digest.hexdigest()}.i32"
     facts = file.with_suffix(".json")
     if not (file.is_file() and facts.is_file()):
         found: dict[str, dict[str, int]] = {}
-        write_tokens(file, lambda: _all_tokens(sources, tokenizer, context, reading, found))
-        facts.write_text(json.dumps(found), encoding="utf-8")
+        write_tokens(file, lambda: _all_tokens(texts, tokenizer, context, found))
+        write_file(facts, lambda path: path.write_text(json.dumps(found), encoding="utf-8"))
     return _open(file, context, json.loads(facts.read_text(encoding="utf-8")))
+
+
+def pack_tokens(tokens: Int[Tensor, "item context"]) -> Packed:
+    """Contexts that were given as tokens, `PADDING` behind the end of shorter ones.
+
+    Raises:
+        DataError: padding stands before a token, or an item has fewer than two tokens.
+    """
+    there = tokens >= 0
+    if bool((tokens < PADDING).any()) or bool((there[:, 1:] & ~there[:, :-1]).any()) or not bool(there[:, :2].all()):
+        raise DataError(
+            message(
+                expected=f"at least two tokens of 0 or more an item, and {PADDING} only behind them as padding",
+                got=f"tokens from {int(tokens.min())} to {int(tokens.max())} otherwise",
+                do="pad behind the text",
+            )
+        )
+    return Packed(StackedData(tokens), tokens.shape[1], {}, not bool(there.all()), int(tokens.max()))
+
+
+def split_packed(packed: Packed, every: int, at_most: int) -> tuple[Packed, Packed]:
+    """The contexts without every `every`-th of each subset, and of those at most so many a subset, evenly spaced.
+
+    Args:
+        packed: contexts in a file.
+        every: one of so many is held out.
+        at_most: held-out contexts of a subset.
+
+    Raises:
+        DataError: a subset has too few contexts.
+    """
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for name, items in (packed.subsets or {"": range(len(packed.data))}).items():
+        kept, held_out = split_rows(len(items), every, f" of {name}" if name else "")
+        count = min(at_most, len(held_out))
+        parts[0].append(items.start + kept)
+        parts[1].append(items.start + held_out[torch.linspace(0, len(held_out) - 1, count).round().long()])
+    return _choose(packed, parts[0]), _choose(packed, parts[1])
+
+
+def _choose(packed: Packed, rows: Sequence[Tensor]) -> Packed:
+    """The items at `rows`, given subset by subset."""
+    whole = torch.cat(list(rows))
+    ends = torch.tensor([0, *(len(r) for r in rows)]).cumsum(0).tolist()
+    subsets = {name: range(a, b) for name, a, b in zip(packed.subsets, ends[:-1], ends[1:], strict=False)}
+    data = packed.data.only(whole) if isinstance(packed.data, TokenFile) else subset(packed.data, whole)
+    return dataclasses.replace(packed, data=data, subsets=subsets)
 
 
 def _open(file: Path, context: int, found: Mapping[str, Mapping[str, int]]) -> Packed:
@@ -79,6 +131,7 @@ def _open(file: Path, context: int, found: Mapping[str, Mapping[str, int]]) -> P
         start += facts["items"]
     return Packed(
         data=TokenFile(file, context, torch.arange(start)),
+        context=context,
         subsets={name: items for name, items in subsets.items() if name},
         padded=any(facts["padded"] for facts in found.values()),
         largest=max(facts["largest"] for facts in found.values()),
@@ -86,13 +139,13 @@ def _open(file: Path, context: int, found: Mapping[str, Mapping[str, int]]) -> P
 
 
 def _all_tokens(
-    sources: Mapping[str, Sequence[str]], tokenizer: Any, context: int, reading: Reading, found: dict[str, Any]
+    texts: Texts, tokenizer: Any, context: int, found: dict[str, Any]
 ) -> Iterator[Int32[np.ndarray, " token"]]:
     """Tokens of all subsets in whole contexts; what each holds goes into `found`."""
-    cut = functools.partial(_contexts if reading.items == "contexts" else _documents, context=context)
-    for name, given in sources.items():
-        facts = {"items": 0, "padded": 0, "largest": 0, "tokens": 0}
-        for tokens in cut(_token_ids(_texts(given, reading), tokenizer, facts)):
+    cut = functools.partial(_contexts if texts.items == "contexts" else _documents, context=context)
+    for name, given in texts.sources.items():
+        facts = {"items": 0, "padded": 0, "largest": 0, "tokens": 0, "documents": 0}
+        for tokens in cut(_token_ids(_texts(given, texts.field), tokenizer, facts)):
             facts["items"] += len(tokens) // context
             facts["padded"] |= int(tokens.min() < 0)
             facts["largest"] = max(facts["largest"], int(tokens.max()))
@@ -102,7 +155,7 @@ def _all_tokens(
             raise DataError(
                 message(
                     expected=f"text{of} of at least one context, {context} tokens",
-                    got=f"{facts['tokens']} tokens",
+                    got=f"{facts['tokens']} tokens in {facts['documents']} documents",
                     do="supply more text or a shorter context",
                 )
             )
@@ -117,6 +170,7 @@ def _token_ids(texts: Iterator[str], tokenizer: Any, facts: dict[str, int]) -> I
             encoded = tokenizer(some, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         for ids in encoded:
             facts["tokens"] += len(ids) + len(end)
+            facts["documents"] += 1
             yield [*ids, *end]
 
 
@@ -146,10 +200,10 @@ def _groups(items: Iterator[Any]) -> Iterator[list[Any]]:
         yield some
 
 
-def _texts(given: Sequence[str], reading: Reading) -> Iterator[str]:
+def _texts(given: Sequence[str], field: str) -> Iterator[str]:
     some = False
     for source in given:
-        for text in documents(source, reading.field):
+        for text in documents(source, field):
             some = True
             yield text
     if not some:
@@ -166,5 +220,5 @@ def _identity(tokenizer: Any) -> str:
 
 def _feed(digest: "hashlib._Hash | hashlib.blake2b", *parts: str) -> None:
     for text in parts:
-        encoded = text.encode()
+        encoded = text.encode(errors="surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)

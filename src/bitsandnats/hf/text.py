@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Int, Int64
@@ -19,63 +19,72 @@ from bitsandnats.hf.datasets import dataset_documents, is_dataset
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Files, folders, `dataset:org/name` or saved datasets; one or several."""
 
-Items = Literal["contexts", "documents"]
-"""What an item is: a piece of all text of one length, or the beginning of a document, padded."""
-
 _NAMED = re.compile(r"([A-Za-z][\w.-]*)=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How text is read and cut.
+class Texts:
+    """Text to measure on: where it is, in which subsets, how it is read and cut.
 
     Attributes:
+        sources: name of a subset -> its sources, as `documents` reads them; one named "" where there are no subsets.
         field: of JSON lines, parquet and datasets: the field that holds the text.
         items: `contexts`, the documents one after another cut into equal pieces; or `documents`, the first tokens of
             each one, padded to one length, of which padding has no weight.
     """
 
+    sources: Mapping[str, Sequence[str]]
     field: str = "text"
-    items: Items = "contexts"
+    items: str = "contexts"
 
     def __post_init__(self) -> None:
         """Refuses impossible values.
 
         Raises:
-            InputError: `items` is unknown.
+            InputError: `items` is unknown, or a subset has no name beside others.
         """
         if self.items not in ("contexts", "documents"):
             raise InputError(message(expected="items contexts or documents", got=repr(self.items), do="choose one"))
+        if "" in self.sources and len(self.sources) > 1:
+            text = next(iter(self.sources[""]), "text")
+            got, do = f"{text} without one", f"write NAME={text}"
+            raise InputError(message(expected="a name for each text, or for none", got=got, do=do))
+
+    @property
+    def words(self) -> str:
+        """The sources in words."""
+        return ", ".join(
+            f"{name} = {source}" if name else source
+            for name, given in self.sources.items()
+            for source in (s if s.startswith("dataset:") else Path(s).name for s in given)
+        )
 
 
-def named_sources(given: Sequence[str]) -> list[str] | dict[str, list[str]]:
+def named_texts(given: Sequence[str], field: str = "text", items: str = "contexts") -> Texts:
     """Sources as the command line writes them: `SOURCE`, or all of them `NAME=SOURCE`, several of one name together.
 
     Raises:
-        InputError: some have a name and some have none.
+        InputError: some have a name and some have none; or `items` is unknown.
     """
-    names: dict[str, list[str]] = {}
-    plain = []
+    sources: dict[str, list[str]] = {}
     for text in given:
         found = None if Path(text).exists() else _NAMED.fullmatch(text)
-        if found is None:
-            plain.append(text)
-        else:
-            names.setdefault(found[1], []).append(found[2])
-    if names and plain:
-        raise InputError(
-            message(expected="a name for each text, or for none", got=f"{plain[0]} without one", do=f"write NAME={plain[0]}")
-        )
-    return names or plain
+        name, source = ("", text) if found is None else (found[1], found[2])
+        sources.setdefault(name, []).append(source)
+    return Texts(sources, field, items)
 
 
-def subsets_of(text: Paths | Mapping[str, Paths]) -> dict[str, list[str]]:
-    """Sources by the name of the subset that they belong to; one without a name where they have none."""
-    groups = text.items() if isinstance(text, Mapping) else [("", text)]
-    return {
-        name: [os.fspath(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-        for name, paths in groups
-    }
+def as_texts(text: "Paths | Mapping[str, Paths] | Texts") -> Texts:
+    """Text in any of its forms as one: paths, a mapping from names of subsets to paths, or what it already is."""
+    if isinstance(text, Texts):
+        return text
+    groups = text if isinstance(text, Mapping) else {"": text}
+    return Texts(
+        {
+            name: [os.fspath(p) for p in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+            for name, paths in groups.items()
+        }
+    )
 
 
 def documents(source: str, field: str = "text") -> Iterator[str]:
@@ -92,12 +101,12 @@ def read_documents(paths: Paths, field: str = "text") -> list[str]:
 
     Args:
         paths: as `documents` reads them.
-        field: of JSON lines, parquet and datasets: the field that holds the text.
+        field: that holds the text of JSON lines, parquet and datasets.
 
     Raises:
         DataError: a path does not exist, nothing readable is in it, or a file is in no known encoding.
     """
-    given = subsets_of(paths)[""]
+    given = as_texts(paths).sources[""]
     texts = [text for source in given for text in _all_documents(source, field)]
     found = [text for text in texts if text.strip()]
     if not found:
@@ -147,7 +156,9 @@ def split_contexts(
     return contexts[kept], contexts[held_out]
 
 
-def split_rows(items: int, every: int = 10, what: str = "") -> tuple[Int64[Tensor, " rest"], Int64[Tensor, " held_out"]]:
+def split_rows(
+    items: int, every: int = 10, what: str = ""
+) -> tuple[Int64[Tensor, " rest"], Int64[Tensor, " held_out"]]:
     """The places of so many items without every `every`-th, and those.
 
     Args:

@@ -20,6 +20,7 @@ from bitsandnats.recipes import summary
 from bitsandnats.recipes.llc import measure_llc
 from bitsandnats.recipes.series import Series
 from bitsandnats.run.blocks import StoredBlocks
+from bitsandnats.recipes.subsets import subset_losses
 from bitsandnats.settings import Settings
 from bitsandnats.store import ContentKey, Run, content_key, locked
 from bitsandnats.task import Task
@@ -78,7 +79,7 @@ def measure_checkpoint(work: CheckpointWork, progress: Progress) -> CheckpointRe
     """
     run, label = Run(work.folder), work.label
     row: dict[str, Any] = {"label": label, "step": work.series.steps.get(label), "loss": None, "loss_se": None}
-    row |= {"source": None, "llc": None, "critical": {}, "unmeasured": {}, "failed": None}
+    row |= {"source": None, "subsets": {}, "llc": None, "critical": {}, "unmeasured": {}, "failed": None}
     model = data = None
     traces: list[str] = []
     with locked(run.path, f"checkpoint-{run.unit_folder(label, '_').parent.name}", wait=_WAIT):
@@ -123,14 +124,15 @@ def _joined(traces: list[str]) -> str | None:
     return "\n".join(traces) or None
 
 
-def _loss(run: Run, label: str, task: Task) -> dict[str, float]:
+def _loss(run: Run, label: str, task: Task) -> dict[str, Any]:
     def measure() -> xr.DataTree:
         losses = task.all_item_losses(task.center).double().cpu().numpy() / task.mean_weight
         return xr.DataTree(xr.Dataset({"item_losses": ("item", losses)}))
 
     losses = _unit(run, label, "loss", content_key(task, {"loss": True}), measure).dataset["item_losses"].values
     spread = losses.std(ddof=min(1, len(losses) - 1))
-    return {"loss": float(losses.mean()), "loss_se": float(spread / len(losses) ** 0.5)}
+    found = {"loss": float(losses.mean()), "loss_se": float(spread / len(losses) ** 0.5)}
+    return {**found, "subsets": subset_losses(task, losses * task.mean_weight)}
 
 
 def _llc(run: Run, label: str, task: Task, settings: Settings, progress: Progress) -> dict[str, Any]:

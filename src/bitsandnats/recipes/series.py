@@ -1,12 +1,12 @@
 """A series of checkpoints: what to load, in which order, and what to measure it on."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from bitsandnats import hf
 from bitsandnats._types import Data, Unit
@@ -30,6 +30,7 @@ class Series:
         evaluation_text: what is evaluated on, in words.
         picklable: whether the checkpoints can be loaded in other processes.
         training_rate: peak learning rate of the training, where it is known: schemes that train on take a part of it.
+        subsets: names of parts of the evaluation data -> their items.
         origin: where the checkpoints come from, in words; None where that is of no use.
         supply: fetches checkpoints of the hub ahead, and gives them up; None where they are at hand.
         arguments: those of `replayed_series`, as plain values; None where the series was made in Python.
@@ -42,6 +43,7 @@ class Series:
     evaluation_text: str = "the task's own data"
     picklable: bool = False
     training_rate: float | None = None
+    subsets: Mapping[str, range] = field(default_factory=dict)
     origin: str | None = None
     supply: hf.Supply | None = None
     arguments: Mapping[str, Any] | None = None
@@ -49,15 +51,14 @@ class Series:
     def held_out(self, task: Task) -> Task:
         """A checkpoint's task on the evaluation data."""
         if self.evaluation is not None:
-            return task.on(self.evaluation)
+            return task.on(self.evaluation, self.subsets)
         count = min(_EVALUATION_ITEMS, len(task.data))
         return task.on(subset(task.data, np.linspace(0, len(task.data) - 1, count).round().astype(int).tolist()))
 
     def only(self, label: str) -> "Series":
         """The series reduced to one checkpoint, to be sent to another process."""
-        words = self.sampling_text, self.evaluation_text
         load, steps = {label: self.load[label]}, {label: self.steps.get(label)}
-        return Series(load, self.evaluation, steps, *words, self.picklable, self.training_rate, self.origin)
+        return dataclasses.replace(self, load=load, steps=steps, supply=None)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _Loader:
     """Loads one Hugging Face checkpoint; a plain value, so that other processes can."""
 
     reference: str | Path
-    contexts: Tensor
+    contexts: hf.Packed
     fold: bool | None
     device: str | None
     unit: Unit
@@ -81,7 +82,7 @@ def checkpoint_series(
     reference: str | Path,
     *,
     revisions: str | None = None,
-    text: Sequence[str | Path] | None = None,
+    text: hf.Text | None = None,
     context: int | None = None,
     fold: bool | None = None,
     keep: Callable[[list[hf.Checkpoint]], list[hf.Checkpoint]] | None = None,
@@ -95,7 +96,7 @@ def checkpoint_series(
     Args:
         reference: folder of Hugging Face checkpoints, or of one; or `org/name`, with the revisions to study.
         revisions: which checkpoints, as `hf.revisions.select` reads it: `step1000..step90000:8`, `step*000`, `a,b`.
-        text: files or folders; None for a suite trained by `bitsandnats train`.
+        text: as `hf.load_task` takes it; None for a suite trained by `bitsandnats train`.
         context: tokens a context.
         fold: fold layer norms; None = where the architecture is known, said in the notes where not.
         keep: which of the checkpoints found to study; None = all.
@@ -121,7 +122,8 @@ def checkpoint_series(
     found = hf.series_text(checkpoints, text, context)
     return Series(
         load={c.label: _Loader(c.reference, found.sampling, fold, device, unit, ledger) for c in checkpoints},
-        evaluation=as_data(found.evaluation),
+        evaluation=found.evaluation.data,
+        subsets=found.evaluation.subsets,
         steps={c.label: c.step for c in checkpoints},
         sampling_text=found.sampling_words,
         evaluation_text=found.evaluation_words,

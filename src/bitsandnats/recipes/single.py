@@ -12,6 +12,7 @@ from bitsandnats.estimators.llc import LLC, as_record
 from bitsandnats.hf import step_of
 from bitsandnats.plan import achieved
 from bitsandnats.recipes import summary
+from bitsandnats.recipes.subsets import subset_losses
 from bitsandnats.settings import Settings
 from bitsandnats.store import Run, content_key, create_run, write_json
 from bitsandnats.task import Task
@@ -88,7 +89,12 @@ def compress_summary(
     """Critical points of one model as the report and the command line show them."""
     record = _head("compress", task, label, command, seed)
     row = {"label": label, "step": _step(task, label), "source": task.source, "loss": None, "loss_se": None}
-    row |= {"llc": None, "critical": {points[0].scheme: [p.as_record() for p in points]}, "failed": None}
+    row |= {
+        "subsets": subset_losses(task),
+        "llc": None,
+        "critical": {points[0].scheme: [p.as_record() for p in points]},
+        "failed": None,
+    }
     unmet = [p for p in points if p.level is None or not p.monotone]
     status = "usable with caution" if unmet else "usable"
     said = "; ".join(f"at tolerance {p.tolerance:g}: {p}" for p in points)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bitsandnats import compressors
+from bitsandnats import compressors, hf
 from bitsandnats._types import Progress, Unit, silent
 from bitsandnats.critical import check_tolerances
 from bitsandnats.errors import InputError, message
@@ -37,7 +37,7 @@ def study(
     settings: Settings | dict[str, Any] | None = None,
     out: str | Path,
     evaluation: Any = None,
-    text: Sequence[str | Path] | None = None,
+    text: hf.Text | None = None,
     revisions: str | None = None,
     context: int | None = None,
     unit: Unit = "token",
@@ -68,7 +68,7 @@ def study(
         out: the run folder.
         evaluation: held-out data for losses and critical points; None = a tenth of `text`, or for a mapping the
             tasks' own data.
-        text: files or folders of text, for checkpoints that are loaded.
+        text: for checkpoints that are loaded, as `hf.load_task` takes it.
         revisions: which checkpoints, such as `step1000..step90000:8`, `step*000`, `step0,step512`; None = all of a
             folder.
         context: tokens a context, for checkpoints that are loaded.

@@ -93,6 +93,7 @@ def checkpoint_rows(summary: dict[str, Any]) -> list[Row]:
                 "has_llc": checkpoint.get("llc") is not None,
                 "schemes": [name for name, found in (checkpoint.get("critical") or {}).items() if found],
                 "unmeasured": checkpoint.get("unmeasured") or {},
+                "subsets": checkpoint.get("subsets") or {},
             }
         )
     return rows
