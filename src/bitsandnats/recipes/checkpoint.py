@@ -19,8 +19,8 @@ from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.recipes import summary
 from bitsandnats.recipes.llc import measure_llc
 from bitsandnats.recipes.series import Series
-from bitsandnats.run.blocks import StoredBlocks
 from bitsandnats.recipes.subsets import subset_losses
+from bitsandnats.run.blocks import StoredBlocks
 from bitsandnats.settings import Settings
 from bitsandnats.store import ContentKey, Run, content_key, locked
 from bitsandnats.task import Task
