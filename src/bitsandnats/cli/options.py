@@ -9,6 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from bitsandnats.cli.parsing import names as names
+from bitsandnats.cli.parsing import numbers as numbers
+from bitsandnats.cli.parsing import seconds as seconds
+from bitsandnats.cli.parsing import share as share
 from bitsandnats.errors import BitsAndNatsError, InputError, ModelError, message
 
 _DATA = "Model and data"
