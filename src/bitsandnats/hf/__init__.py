@@ -20,6 +20,7 @@ from bitsandnats.hf.suite import suite_contexts as suite_contexts
 from bitsandnats.hf.suite import suite_options as suite_options
 from bitsandnats.hf.suite import training_rate as training_rate
 from bitsandnats.hf.text import Texts as Texts
+from bitsandnats.hf.text import as_texts as as_texts
 from bitsandnats.hf.text import decoded as decoded
 from bitsandnats.hf.text import decoded_tokens as decoded_tokens
 from bitsandnats.hf.text import named_texts as named_texts

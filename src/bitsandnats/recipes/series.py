@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from bitsandnats import hf
 from bitsandnats._types import Data, Unit
@@ -135,13 +136,26 @@ def checkpoint_series(
             "reference": str(Path(reference).resolve()) if Path(reference).exists() else str(reference),
             "revisions": revisions,
             "labels": [c.label for c in checkpoints],
-            "text": None if text is None else [str(Path(t).resolve()) if Path(t).exists() else str(t) for t in text],
+            **_told_text(text),
             "context": context,
             "fold": fold,
             "device": device,
             "unit": unit,
         },
     )
+
+
+def _told_text(text: hf.Text | None) -> dict[str, Any]:
+    """Text as `run.toml` keeps it, for `hf.named_texts`; nothing of tokens, which have no name."""
+    if text is None or isinstance(text, hf.Packed | Tensor):
+        return {"text": None}
+    texts = hf.as_texts(text)
+    whole = [
+        (f"{name}=" if name else "") + (str(Path(source).resolve()) if Path(source).exists() else source)
+        for name, given in texts.sources.items()
+        for source in given
+    ]
+    return {"text": whole, "field": texts.field, "items": texts.items}
 
 
 def _origin(reference: str | Path, revisions: str | None, count: int) -> str:
@@ -171,11 +185,11 @@ def replayed_series(told: Mapping[str, Any], out: str | Path) -> Series:
                 do="run the script that made it again",
             )
         )
-    labels = set(told.get("labels", ()))
+    labels, given = set(told.get("labels", ())), told.get("text")
     series = checkpoint_series(
         told["reference"],
         revisions=told.get("revisions"),
-        text=told.get("text"),
+        text=None if given is None else hf.named_texts(given, told.get("field", "text"), told.get("items", "contexts")),
         context=told.get("context"),
         fold=told.get("fold"),
         keep=lambda found: [c for c in found if c.label in labels],
