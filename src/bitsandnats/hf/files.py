@@ -8,6 +8,8 @@ from pathlib import Path
 from bitsandnats.errors import ModelError, message
 from bitsandnats.hf._quiet import first_line
 from bitsandnats.hf.fetch import ensure
+from bitsandnats.hf.gguf import gguf_config
+from bitsandnats.hf.names import parse
 
 _SAFETENSORS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -16,7 +18,7 @@ def find_folder(reference: str | os.PathLike[str]) -> Path:
     """The folder of a model: `reference` itself, or that of a name on the hub, fetched where the cache lacks it.
 
     Args:
-        reference: a folder, or `org/name` or `org/name@revision`.
+        reference: a folder, a GGUF file in one, or `org/name` or `org/name@revision`.
 
     Raises:
         ModelError: no such folder or name, one that may not be read, or a folder that is no model's.
@@ -26,6 +28,8 @@ def find_folder(reference: str | os.PathLike[str]) -> Path:
         return ensure(reference).folder
     if (folder / "config.json").is_file():
         return folder
+    if gguf_file(reference) is not None:
+        return folder.parent
     raise ModelError(
         message(
             expected=f"a model in {reference}, with its config.json",
@@ -33,6 +37,15 @@ def find_folder(reference: str | os.PathLike[str]) -> Path:
             do="name the folder that save_pretrained wrote, or one checkpoint of the series",
         )
     )
+
+
+def gguf_file(reference: str | os.PathLike[str]) -> str | None:
+    """The GGUF file that a reference names, in the model's folder; None for a model in transformers' own form."""
+    path = Path(reference)
+    if path.exists():
+        return path.name if path.suffix.lower() == ".gguf" and path.is_file() else None
+    name = parse(reference)
+    return None if name is None else name.file
 
 
 @dataclass(frozen=True)
@@ -54,9 +67,10 @@ def read_sizes(reference: str | os.PathLike[str]) -> Sizes:
     Raises:
         ModelError: there is no such model, or its configuration cannot be read.
     """
-    file = find_folder(reference) / "config.json"
+    folder, gguf = find_folder(reference), gguf_file(reference)
+    file = folder / (gguf or "config.json")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8")) if gguf is None else gguf_config(folder, gguf)
         config = {**config, **config.get("text_config", {})}
         positions = config.get("max_position_embeddings", config.get("n_positions"))
         return Sizes(positions, config.get("vocab_size"))

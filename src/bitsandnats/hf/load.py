@@ -12,7 +12,8 @@ from bitsandnats._types import Unit
 from bitsandnats.errors import DataError, InputError, ModelError, message
 from bitsandnats.hf._quiet import first_line, quiet
 from bitsandnats.hf.checkpointing import checkpoint_layers
-from bitsandnats.hf.files import find_folder, origin, stored_dtypes
+from bitsandnats.hf.files import find_folder, gguf_file, origin, stored_dtypes
+from bitsandnats.hf.gguf import HALF, WHOLE, gguf_types
 from bitsandnats.hf.loss import CausalLMLoss as CausalLMLoss
 from bitsandnats.hf.loss import contexts_of, token_weights
 from bitsandnats.hf.packed import Packed, pack_text, pack_tokens
@@ -41,7 +42,8 @@ def load_task(
 
     Args:
         reference: folder of the model, as `save_pretrained` writes it; or its name on the Hugging Face hub, `org/name`
-            or `org/name@revision`: as it lies in the local cache, else fetched into it.
+            or `org/name@revision`: as it lies in the local cache, else fetched into it. Of a GGUF file (its path, or
+            `org/name/file.gguf`) the weights are those that it decodes to.
         text: file or folder of text, `dataset:org/name`, several of them; a mapping from names of subsets to these;
             `Texts` for other fields and padded documents; or contexts of tokens `[item, context]`, -1 behind the end of
             shorter ones. None for the training text of the suite that the checkpoint belongs to.
@@ -82,8 +84,8 @@ def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str,
     Raises:
         ModelError: no such model, no weights or not all of them, a damaged file, or no causal language model.
     """
-    folder = find_folder(reference)
-    dtypes = stored_dtypes(folder)
+    folder, gguf = find_folder(reference), gguf_file(reference)
+    dtypes = stored_dtypes(folder) if gguf is None else gguf_types(folder / gguf)
     dtype = torch.float64 if "float64" in dtypes else torch.float32
     try:
         # Parameters that a file lacks would be drawn at random: from no generator of the user's, and refused below.
@@ -91,7 +93,7 @@ def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str,
             from transformers import AutoModelForCausalLM
 
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True, gguf_file=gguf
             )
             model, report = loaded
     except Exception as error:
@@ -111,8 +113,14 @@ def load_model(reference: str | os.PathLike[str]) -> tuple[nn.Module, tuple[str,
                 do="use a complete checkpoint whose config.json is its own",
             )
         )
-    half = sorted(dtypes & {"float16", "bfloat16"})
+    half = sorted(dtypes & HALF)
     notes = (f"weights stored in {' and '.join(half)}, upcast to {str(dtype).removeprefix('torch.')}",) if half else ()
+    coarse = sorted(dtypes - HALF - WHOLE) if gguf is not None else []
+    if coarse:
+        told = (
+            f"weights decoded from {', '.join(coarse)}: quantized before, so that results of quantization say nothing"
+        )
+        notes = (*notes, told)
     return model.eval(), notes
 
 
@@ -127,7 +135,7 @@ def load_tokenizer(reference: str | os.PathLike[str]) -> Any:
         with quiet():
             from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, gguf_file=gguf_file(reference))
             # Where its files are missing, transformers builds one without tokens, which turns any text into nothing.
             if not tokenizer("text", add_special_tokens=False)["input_ids"]:
                 raise ValueError("a tokenizer without tokens")
