@@ -149,6 +149,7 @@ def test_a_training_that_is_resumed_measures_on(curve, tmp_path, monkeypatch):
         monitor(curve, tmp_path / "run", at=[3], settings={**SETTINGS, "draws": 9})(3, model)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch's own, where its compiler is loaded
 @pytest.mark.parametrize(
     "wrap", [torch.compile, nn.DataParallel, lambda m: m.bfloat16()], ids=["compiled", "parallel", "half"]
 )
