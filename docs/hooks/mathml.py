@@ -9,14 +9,14 @@ from typing import Any
 
 _TABLE = (
     "alpha=α beta=β gamma=γ delta=δ epsilon=ε eta=η kappa=κ lambda=λ rho=ρ sigma=σ tau=τ theta=θ "
-    "xi=ξ chi=χ ell=ℓ Delta=Δ Gamma=Γ Lambda=Λ Sigma=Σ partial=∂ leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ "
+    "xi=ξ chi=χ ell=ℓ phi=φ Delta=Δ Gamma=Γ Lambda=Λ Sigma=Σ partial=∂ leftarrow=← to=→ propto=∝ sum=∑ nabla=∇ in=∈ "
     "le=≤ ge=≥ approx=≈ pm=± times=× cdot=· odot=⊙ infty=∞ ldots=… "
     "lVert=‖ rVert=‖ langle=⟨ rangle=⟩ lceil=⌈ rceil=⌉ top=⊤ {={ }=}"
 )
 _SYMBOLS = dict(pair.split("=") for pair in _TABLE.split())
 _WORDS = ("exp", "log", "ln", "min", "max", "round", "clamp")
 _SPACES = {",": 0.17, ";": 0.28, "quad": 1.0, " ": 0.25}
-_LETTERS = frozenset("αβγδεηκλξρστθχℓΔΓΛΣ∂∞")
+_LETTERS = frozenset("αβγδεηκλξρστθχφℓΔΓΛΣ∂∞")
 _ACCENTS = {"hat": "\N{COMBINING CIRCUMFLEX ACCENT}", "bar": "\N{COMBINING MACRON}", "tilde": "\N{COMBINING TILDE}"}
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9.]+|\S")
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)

@@ -21,9 +21,7 @@ def grokking_figures(summary: dict[str, Any]) -> list[Figure]:
     words, main = summary["regimes"], summary["main_tolerance"]
     found: list[Figure | None] = []
     for name, section, title, caption in _ALL:
-        panels: list[Any] = []
-        for place, runs in groups(summary):
-            panels += _panels(name, place, runs, summary, words)
+        panels = [p for place, runs in groups(summary) for p in _panels(name, place, runs, summary, words)]
         found.append(_figure(name, section, title, caption.format(main=f"{main:g}"), panels))
     return [figure for figure in found if figure is not None]
 
