@@ -11,6 +11,8 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence, bif
 from bitsandnats.gradients import METHODS
 from bitsandnats.gradients.damped import damped_influence
+from bitsandnats.gradients.features import Scores
+from bitsandnats.gradients.gauss_newton import gauss_newton
 from bitsandnats.gradients.projected import projected_influence
 from bitsandnats.gradients.similarity import gradient_similarity
 from bitsandnats.gradients.tracin import tracin
@@ -87,7 +89,8 @@ def influence(
         train_previews: text or image an item, for the report.
         query_previews: the same of the queries.
         baselines: further matrices in `.dataset`, signed alike: `gradsim`, `tracin`, `trak`, `damped` (exact Hessian,
-            damping γ/nβ, divided by nβ); of items, not tokens.
+            damping γ/nβ, divided by nβ), `gauss_newton` (the same with that matrix); of items, not tokens; each
+            raw and, under `NAME_normalised`, as minus the cosine of the features whose inner product it is.
         checkpoints: of `tracin`: the task at each checkpoint of training, and its learning rate.
         progress: told of the work as it is done.
 
@@ -172,15 +175,18 @@ def with_baselines(
     """The influence with baselines beside it."""
     train, query = subsets["train"].data, subsets["query"].data
     nbeta, gamma = float(found.tree.attrs["nbeta"]), float(found.tree.attrs["gamma"])
-    matrices = {}
+    found_scores: dict[str, Scores] = {}
     for name in baselines:
         if name == "tracin":
-            matrices[name] = tracin([t for t, _ in checkpoints], [rate for _, rate in checkpoints], train, query)
-        elif name == "damped":
-            matrices[name] = damped_influence(task, train, query, damping=gamma / nbeta) / nbeta
+            found_scores[name] = tracin([t for t, _ in checkpoints], [rate for _, rate in checkpoints], train, query)
+        elif name in ("damped", "gauss_newton"):
+            curvature = gauss_newton(task) if name == "gauss_newton" else None
+            both = damped_influence(task, train, query, damping=gamma / nbeta, curvature=curvature)
+            found_scores[name] = both._replace(raw=both.raw / nbeta)
         elif name == "trak":
-            matrices[name] = projected_influence(task, train, query, features=min(128, len(train) // 2))
+            found_scores[name] = projected_influence(task, train, query, features=min(128, len(train) // 2))
         else:
-            matrices[name] = gradient_similarity(task, train, query)
-    own = {name: (("query", "train"), matrix) for name, matrix in matrices.items()}
+            found_scores[name] = gradient_similarity(task, train, query)
+    own = {name: (("query", "train"), both.raw) for name, both in found_scores.items()}
+    own |= {f"{name}_normalised": (("query", "train"), both.normalised) for name, both in found_scores.items()}
     return dataclasses.replace(found, dataset=found.dataset.assign(own))
