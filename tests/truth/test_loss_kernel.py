@@ -1,10 +1,16 @@
-"""A kernel against a hierarchy: a planted one is found, a random one is not."""
+"""A kernel against a hierarchy: a planted one is found, a random one is not. A kernel without its matrix."""
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from bitsandnats.errors import DataError
-from bitsandnats.estimators.loss_kernel import mantel
+import bitsandnats as bn
+from bitsandnats import toys
+from bitsandnats.errors import DataError, StoreError
+from bitsandnats.estimators.embedding import principal_embedding
+from bitsandnats.estimators.kernel_map import kernel_map
+from bitsandnats.estimators.loss_kernel import loss_kernel, mantel
+from bitsandnats.settings import Settings
 
 
 def tree_distance(leaves: int) -> np.ndarray:
@@ -34,3 +40,54 @@ def test_a_random_kernel_is_not() -> None:
 def test_sizes_must_agree() -> None:
     with pytest.raises(DataError, match="a kernel and a distance over the same objects, 4 at least"):
         mantel(np.eye(3), np.eye(3))
+
+
+@pytest.fixture(scope="module")
+def both_ways() -> xr.DataTree:
+    """A run that kept the traces and all pairs: 24 quadratics in three weights, two kinds of them."""
+    random = np.random.default_rng(0)
+    directions = np.repeat(np.eye(3)[:2], 12, axis=0) + 0.1 * random.standard_normal((24, 3))
+    hessians = np.einsum("ni,nj->nij", directions, directions) + 0.02 * np.eye(3)
+    task = toys.item_quadratics(hessians, random.standard_normal((24, 3)))
+    settings = Settings(
+        sampler="hmc(leapfrogs=3)", nbeta=4.0, gamma=2.0, step_size=0.3, chains=8, burn_in=6, draws=60, mode="vmap"
+    )
+    return bn.observe(
+        task,
+        {"other": range(5), "inputs": range(24)},
+        pairs=[("inputs", "inputs")],
+        settings=settings,
+        looks=60,
+        traces=True,
+    )
+
+
+def test_the_nearest_from_traces_are_those_of_the_matrix(both_ways: xr.DataTree) -> None:
+    kernel, near = loss_kernel(both_ways), kernel_map(both_ways, count=6)
+    without = both_ways.copy()
+    without["moments"] = both_ways["moments"].to_dataset().drop_vars("cross_inputs_inputs")
+    traced = kernel_map(without, count=6)
+    for row in range(24):
+        named = kernel.neighbours(row, 6)
+        assert [i for i, _ in named] == near.neighbours[row].tolist() == traced.neighbours[row].tolist()
+        assert np.allclose([r for _, r in named], near.correlation[row], atol=1e-5)
+        assert np.allclose([r for _, r in named], traced.correlation[row], atol=1e-5)
+    # with few columns nothing is left out, and the rows' reliability is the same but for the diagonal's stand-in
+    assert np.allclose(traced.reliability.over_chains, kernel.reliability.over_chains, atol=0.02)
+    assert np.allclose(traced.reliability.over_draws, kernel.reliability.over_draws, atol=0.02)
+    assert np.allclose(np.abs(near.start), np.abs(traced.start), atol=1e-4)
+
+
+def test_principal_coordinates_are_the_best_of_two_dimensions(both_ways: xr.DataTree) -> None:
+    """What they leave of the centred R has the third eigenvalue as its norm."""
+    found = principal_embedding(kernel_map(both_ways)).coordinates
+    away = np.eye(24) - 1 / 24
+    centred = away @ loss_kernel(both_ways).correlation @ away
+    left = np.linalg.eigvalsh(centred - found @ found.T)
+    assert np.abs(left).max() == pytest.approx(np.linalg.eigvalsh(centred)[-3], abs=1e-4)
+
+
+def test_what_has_neither_traces_nor_pairs_is_refused(both_ways: xr.DataTree) -> None:
+    without = both_ways.filter(lambda node: node.name != "traces")
+    with pytest.raises(StoreError, match="the traces or all pairs of other, got neither"):
+        kernel_map(without, "other")

@@ -116,21 +116,27 @@ def kernel(
     json: options.Json = False,
 ) -> None:
     """Which items of the data the network treats alike: the covariance of their losses, with its reliability."""
+    from bitsandnats.estimators.kernel_map import kernel_map
     from bitsandnats.estimators.loss_kernel import loss_kernel
     from bitsandnats.observables.subsets import as_subset
     from bitsandnats.recipes.attribution import stored
     from bitsandnats.recipes.attribution.describe import split_items
+    from bitsandnats.recipes.attribution.maps import MATRIX
 
+    if items is not None and items > MATRIX:
+        options.check_alone(f"--items above {MATRIX:,}", {"--export": export, "--reliability": reliability})
     given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     length = Length(looks, reliability, draws, budget)
     work = Work(model, text, context, fold, device, unit, out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
         task = work.load(job)
         chosen = as_subset(task, split_items(len(task.data), 0, items)[0])
-        tree = work.observe(job, task, {"inputs": chosen}, [("inputs", "inputs")], given, length)
-        found = loss_kernel(tree)
-        record = stored.kernel_summary(task, found, label=work.label, command=work.command)
-        page = work.finish(job, task, tree, record, "kernel", lambda: stored.kernel_table(found))
+        many = len(chosen.data) > MATRIX
+        pairs = [] if many else [("inputs", "inputs")]
+        tree = work.observe(job, task, {"inputs": chosen}, pairs, given, length, traces=many)
+        found = kernel_map(tree)
+        record = stored.kernel_summary(task, found, tree, label=work.label, command=work.command)
+        page = work.finish(job, task, tree, record, "kernel", lambda: stored.kernel_table(loss_kernel(tree)))
     if json:
         console.show_json(record)
         return
@@ -198,6 +204,7 @@ class Work:
         given: dict[str, Any],
         length: "Length",
         components: Any = (),
+        traces: bool = False,
     ) -> Any:
         """The run, with labels and previews as far as the data have them."""
         from bitsandnats.recipes.attribution import observe
@@ -214,6 +221,7 @@ class Work:
             looks=length.looks,
             reliability=length.reliability,
             budget=length.budget,
+            traces=traces,
             labels={name: own.tolist() for name, own in labels.items() if own is not None},
             previews={name: own for name, own in previews.items() if own is not None},
             progress=lambda stage, done, total: job.at("sampling", done / max(total, 1), console.words(stage)),
@@ -228,8 +236,13 @@ class Work:
             stored.write_parquet(table(), self.export)
         if self.out is None:
             return None
+
+        def progress(stage: str, done: int, total: int) -> None:
+            job.at("report", 0.5 * done / max(total, 1), console.words(stage))
+
+        run = stored.store_attribution(self.out, task, tree, record, label=self.label, kind=kind, progress=progress)
         job.at("report", 0.5, "writing the report")
-        return write_report(stored.store_attribution(self.out, task, tree, record, label=self.label, kind=kind).path)
+        return write_report(run.path)
 
     def _texts(self, data: Any) -> list[str] | None:
         if options.is_function(self.model):

@@ -46,13 +46,14 @@ def show_kernel(found: Any) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("input", "moves with (correlation)"):
         table.add_column(name)
-    rows = min(_INPUTS, len(found.kernel))
+    inputs = len(found.neighbours)
+    rows = min(_INPUTS, inputs)
     for row in range(rows):
-        near = ", ".join(f"{i} ({r:+.2f})" for i, r in found.neighbours(row, 5))
-        table.add_row(str(row), near)
+        near = zip(found.neighbours[row][:5], found.correlation[row], strict=False)
+        table.add_row(str(row), ", ".join(f"{i} ({r:+.2f})" for i, r in near))
     out.print(table, highlight=False)
-    if len(found.kernel) > rows:
-        out.print(f"and {len(found.kernel) - rows} inputs more", highlight=False)
+    if inputs > rows:
+        out.print(f"and {inputs - rows} inputs more", highlight=False)
 
 
 def show_susceptibility(found: Any) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 _LONGEST_ESTIMATE = 1800.0
 _WIDTH_OF_FILES = 120
-_WORDS = {"train": "training", "tokenize": "tokenizing text"}
+_WORDS = {"train": "training", "tokenize": "tokenizing text", "map": "laying out the map"}
 
 
 def command_line() -> str:

@@ -24,6 +24,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
         import vl_convert
 
         from bitsandnats.report.experiment_page import EXPERIMENTS
+        from bitsandnats.report.explore import explore
         from bitsandnats.report.figures import figures
         from bitsandnats.report.page import VEGA_LITE, render
         from bitsandnats.report.style import spec
@@ -42,7 +43,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
     else:
         tables = read(run)
         found = figures(tables)
-        page = partial(render, tables, found)
+        page = partial(render, tables, found, explored=explore(run, tables.summary))
     specs = {figure.name: spec(figure.chart) for figure in found}
     if images:
         for name, chart in specs.items():

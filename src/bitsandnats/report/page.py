@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from bitsandnats.report import numbers
 from bitsandnats.report.control_figures import RESPONSES
+from bitsandnats.report.explore import Section
 from bitsandnats.report.figures import Figure
 from bitsandnats.report.levels import level_axis
 from bitsandnats.report.style import PREDICTORS
@@ -28,11 +29,31 @@ QUESTIONS = {
     "log_step": "Or that later checkpoints are?",
 }
 
-KINDS = {"study": "Study of a series of checkpoints", "llc": "Local learning coefficient", "compress": "Compression"}
+KINDS = {
+    "study": "Study of a series of checkpoints",
+    "llc": "Local learning coefficient",
+    "compress": "Compression",
+    "influence": "Influence of data",
+    "kernel": "Loss kernel",
+    "susceptibility": "Susceptibilities of components",
+    "attribution": "Which data and which components",
+}
 
 
-def render(tables: Tables, figures: list[Figure], specs: dict[str, dict[str, Any]]) -> str:
-    """The whole page as one HTML text that loads nothing from anywhere; `specs` are the figures' by name."""
+def render(
+    tables: Tables,
+    figures: list[Figure],
+    specs: dict[str, dict[str, Any]],
+    explored: tuple[list[Section], list[str]] = ([], []),
+) -> str:
+    """The whole page as one HTML text that loads nothing from anywhere.
+
+    Args:
+        tables: what the run folder holds.
+        figures: drawn by the plotting library.
+        specs: specifications of the figures, by name.
+        explored: what the page's own scripts draw, and why not, of what could not be read.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bitsandnats.report", "templates"),
         autoescape=True,
@@ -70,6 +91,8 @@ def render(tables: Tables, figures: list[Figure], specs: dict[str, dict[str, Any
         missing=tables.missing,
         figures=figures,
         specs=specs,
+        explored=explored[0],
+        unexplored=explored[1],
         bundle=javascript() if figures else "",
     )
 

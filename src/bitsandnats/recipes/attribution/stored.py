@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bitsandnats._types import Progress, silent
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence
+from bitsandnats.estimators.kernel_map import KernelMap
 from bitsandnats.estimators.llc import as_record, estimate
 from bitsandnats.estimators.loss_kernel import LossKernel
 from bitsandnats.estimators.susceptibility import Susceptibility
 from bitsandnats.estimators.verdict import Verdict
 from bitsandnats.recipes import summary
+from bitsandnats.recipes.attribution.maps import with_maps
 from bitsandnats.settings import Settings, settings_from
 from bitsandnats.store import Run, content_key, create_run, write_json
 from bitsandnats.task import Task
@@ -21,6 +24,7 @@ UNIT = "attribution"
 """The unit of a run folder that holds the moments."""
 
 _SHOWN = 5
+_ROWS = 1000
 
 
 def run_options(settings: Settings, label: str, kind: str, subsets: dict[str, int]) -> dict[str, Any]:
@@ -34,9 +38,16 @@ def settings_of(tree: xr.DataTree) -> Settings:
 
 
 def store_attribution(
-    folder: str | Path, task: Task, tree: xr.DataTree, record: dict[str, Any], *, label: str, kind: str
+    folder: str | Path,
+    task: Task,
+    tree: xr.DataTree,
+    record: dict[str, Any],
+    *,
+    label: str,
+    kind: str,
+    progress: Progress = silent,
 ) -> Run:
-    """A run folder with one run and what was read from it.
+    """A run folder with one run, what was read from it, and a map of each kernel's inputs.
 
     Raises:
         StoreError: the folder cannot be written or belongs to other settings.
@@ -45,7 +56,7 @@ def store_attribution(
     sizes = {name: int(child.dataset.sizes["column"]) for name, child in tree["subsets"].children.items()}
     options = run_options(settings, label, kind, sizes)
     run = create_run(folder, options, provenance=record["provenance"])
-    run.finish(label, UNIT, content_key(task, options), tree)
+    run.finish(label, UNIT, content_key(task, options), with_maps(tree, seed=settings.seed, progress=progress))
     write_json(run.path / "summary.json", record)
     return run
 
@@ -70,15 +81,16 @@ def influence_summary(task: Task, found: Influence, *, label: str, command: str 
 
 
 def kernel_summary(
-    task: Task, found: LossKernel, *, label: str, command: str | None, figures: dict[str, Any] | None = None
+    task: Task, found: KernelMap, tree: xr.DataTree, *, label: str, command: str | None
 ) -> dict[str, Any]:
-    """A loss kernel as the terminal and the report show it."""
-    record = _head("kernel", task, found.tree, found.verdict, label, command)
+    """A loss kernel as the terminal and the report show it; of many inputs the neighbours of the first thousand."""
+    record = _head("kernel", task, tree, found.verdict, label, command)
+    near = zip(found.neighbours[:_ROWS, :_SHOWN].tolist(), found.correlation[:_ROWS, :_SHOWN].tolist(), strict=True)
     rows = [
-        {"item": i, "nearest": [{"item": j, "correlation": r} for j, r in found.neighbours(i, _SHOWN)]}
-        for i in range(len(found.kernel))
+        {"item": i, "nearest": [{"item": j, "correlation": r} for j, r in zip(*both, strict=True)]}
+        for i, both in enumerate(near)
     ]
-    return {**record, "reliability": found.reliability.record(), "figures": figures or {}, "inputs": rows}
+    return {**record, "reliability": found.reliability.record(), "inputs": rows}
 
 
 def susceptibility_summary(task: Task, found: Susceptibility, *, label: str, command: str | None) -> dict[str, Any]:

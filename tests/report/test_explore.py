@@ -1,0 +1,189 @@
+"""Pages to explore: what is packed is what was measured, and they work by pointer and by keyboard in a real browser."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("altair")
+
+import bitsandnats as bn
+from bitsandnats import toys
+from bitsandnats.estimators.kernel_map import kernel_map
+from bitsandnats.estimators.loss_kernel import loss_kernel
+from bitsandnats.recipes.attribution import maps, stored
+from bitsandnats.report import write_report
+from bitsandnats.report.explore.packing import packed, sheet
+from bitsandnats.settings import Settings
+from bitsandnats.store.previews import as_previews, pixels_of
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000", "--window-size=1400,1000"),
+)
+SETTINGS = Settings(
+    sampler="hmc(leapfrogs=3)", nbeta=4.0, gamma=2.0, step_size=0.3, chains=4, burn_in=4, draws=24, mode="vmap"
+)
+
+
+def quadratics(count: int) -> bn.Task:
+    random = np.random.default_rng(0)
+    directions = np.repeat(np.eye(3)[:2], count // 2, axis=0) + 0.1 * random.standard_normal((count, 3))
+    hessians = np.einsum("ni,nj->nij", directions, directions) + 0.02 * np.eye(3)
+    return toys.item_quadratics(hessians, random.standard_normal((count, 3)))
+
+
+def images(count: int) -> list[np.ndarray]:
+    return [np.full((4, 6), i / count) for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def run_of_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stored run of 40 inputs with labels and images, its map by principal coordinates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maps, "umap_there", lambda: False)  # UMAP takes half a minute to compile
+        task = quadratics(40)
+        found = bn.loss_kernel(
+            task, settings=SETTINGS, labels=[i // 20 for i in range(40)], previews=images(40), looks=24
+        )
+        near = kernel_map(found.tree)
+        record = stored.kernel_summary(task, near, found.tree, label="toy", command=None)
+        folder = tmp_path_factory.mktemp("explored") / "run"
+        return stored.store_attribution(folder, task, found.tree, record, label="toy", kind="kernel").path
+
+
+def data_of(page: str, name: str) -> dict[str, Any]:
+    found = re.search(rf'<script type="application/json" id="explore-data-{name}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def unpacked(part: dict[str, Any]) -> np.ndarray:
+    kind = {"u8": "<u1", "i8": "<i1", "u16": "<u2", "i16": "<i2", "u32": "<u4", "f32": "<f4"}[part["kind"]]
+    return np.frombuffer(base64.b64decode(part["data"]), kind) * part["scale"]
+
+
+def driven(report: Path, tmp_path: Path, script: str) -> str:
+    """The page's elements after a script of a test has used it."""
+    assert CHROMIUM is not None, "CI must have Chromium: install the package `chromium`"
+    page = tmp_path / "driven.html"
+    page.write_text(report.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>"))
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    root = re.search(r"<html[^>]*>", done.stdout)
+    assert root is not None
+    assert 'data-errors="0"' in root[0]
+    return done.stdout
+
+
+in_browser = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("CI") != "true", reason="needs Chromium to look at the page"
+)
+
+
+def test_numbers_survive_packing():
+    values = np.array([0.1234, -1.0, np.nan, 1.0])
+    part = packed(values, "i16", 1e-4)
+    found = unpacked(part)
+    assert np.allclose(found[[0, 1, 3]], values[[0, 1, 3]])
+    assert found[2] == pytest.approx(-3.2768)  # stands for none
+    assert np.allclose(unpacked(packed(np.array([3.5, 1e9]), "f32")), [3.5, 1e9])
+    assert unpacked(packed(np.array([7.0]), "i8", 0.01)).tolist() == [1.27]  # as large as it goes, not as none
+
+
+def test_thumbnails_lie_side_by_side():
+    kind, uris = as_previews([np.full((4, 6), i * 10, np.uint8) for i in range(7)])
+    assert kind == "image"
+    made = sheet(uris)
+    whole = pixels_of(made["url"])
+    for i in range(7):
+        top, left = i // made["columns"] * 4, i % made["columns"] * 6
+        assert (whole[top : top + 4, left : left + 6] == 10 * i).all()
+    coloured = np.random.default_rng(0).integers(0, 255, (5, 5, 3), dtype=np.uint8)
+    assert (pixels_of(as_previews([coloured])[1][0]) == coloured).all()
+
+
+def test_tokens_are_kept_as_far_as_they_fit():
+    kind, texts = as_previews([["a", " b", "\x1fc"], ["x" * 3000, "y" * 1096, "z"]])
+    assert kind == "tokens"
+    assert texts[0].split("\x1f") == ["a", " b", " c"]
+    assert [len(t) for t in texts[1].split("\x1f")] == [3000, 1096]
+
+
+def test_the_map_holds_what_was_measured_and_loads_nothing(run_of_inputs: Path):
+    text = write_report(run_of_inputs, images=False).read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
+    assert "vegaEmbed" not in text  # a page without figures does not carry their library
+    assert len(text) < 60_000
+    data = data_of(text, "map-inputs")
+    found = loss_kernel(bn.open_run(run_of_inputs).tree("toy", "attribution"))
+    near = unpacked(data["near"]).reshape(40, 10).astype(int)
+    assert near[7].tolist() == [i for i, _ in found.neighbours(7, 10)]
+    assert np.allclose(unpacked(data["r"]).reshape(40, 10)[7], [r for _, r in found.neighbours(7, 10)], atol=1e-4)
+    assert data["labels"] == ["0", "1"]
+    assert unpacked(data["label"]).tolist() == [0] * 20 + [1] * 20
+    assert "umap-learn was not installed" in text
+    assert "split-half reliability" in text
+
+
+@in_browser
+def test_the_map_answers_pointer_and_keys(run_of_inputs: Path, tmp_path: Path):
+    report = write_report(run_of_inputs, images=False)
+    dom = driven(
+        report,
+        tmp_path,
+        """
+        const root = document.querySelector(".explorer.map"), canvas = root.querySelector("canvas");
+        const box = canvas.getBoundingClientRect(), said = [];
+        for (let x = 0; x < box.width; x += 4) for (let y = 0; y < box.height; y += 4)
+          if (root.querySelector(".tip").hidden)
+            canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y }));
+        said.push(root.querySelector(".tip").textContent, String(!!root.querySelector(".tip .thumb")));
+        said.push(root.dataset.chosen);
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp" }));
+        canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "+" }));
+        said.push(root.dataset.chosen, String(root.querySelectorAll("ol.near li").length));
+        const next = root.querySelector("ol.near .what").textContent;
+        root.querySelector("ol.near button").click();
+        said.push(next, root.querySelector(".chosen strong").textContent);
+        root.querySelector(".legend button").click();
+        said.push(root.querySelector(".legend button").getAttribute("aria-pressed"), root.dataset.drawn);
+        document.documentElement.dataset.said = JSON.stringify(said);
+        """,
+    )
+    root = re.search(r'data-said="([^"]*)"', dom)
+    assert root is not None
+    tip, thumb, before, after, listed, asked, given, pressed, drawn = json.loads(root[1].replace("&quot;", '"'))
+    assert re.match(r"label [01] · input \d+reliability", tip)
+    assert (thumb, before, listed, pressed, drawn) == ("true", "0", "10", "true", "40")
+    assert after != "0"
+    assert asked == given
+
+
+@pytest.mark.slow
+def test_umap_is_seeded_and_keeps_groups_together(run_of_inputs: Path):
+    pytest.importorskip("umap", exc_type=ImportError)
+    from bitsandnats.estimators.embedding import umap_embedding
+
+    near = kernel_map(bn.open_run(run_of_inputs).tree("toy", "attribution"))
+    first, again = umap_embedding(near), umap_embedding(near)
+    assert first.method == "umap"
+    assert np.array_equal(first.coordinates, again.coordinates)
+    closest = np.linalg.norm(first.coordinates[:, None] - first.coordinates[None], axis=-1)
+    np.fill_diagonal(closest, np.inf)
+    kept = [set(np.argsort(row)[:8]) & set(own[:8]) for row, own in zip(closest, near.neighbours, strict=True)]
+    assert np.mean([len(both) for both in kept]) > 3  # of 8; chance gives 1.6
