@@ -78,6 +78,15 @@ class Registry:
             )
         return functools.partial(builder, **options)
 
+    def given(self, text: str) -> dict[str, Any]:
+        """The options in `text`."""
+        return _parse(text)[1]
+
+    def changed(self, text: str, options: dict[str, Any]) -> str:
+        """`text` with these options in place of its own."""
+        name, given = _parse(text)
+        return f"{name}({', '.join(f'{option}={value!r}' for option, value in {**given, **options}.items())})"
+
     def options(self, name: str) -> str:
         """The options of `name` with their defaults, as one would write them."""
         parameters = inspect.signature(self._find(name).load()).parameters.values()

@@ -9,6 +9,9 @@ from bitsandnats._types import Progress, silent
 from bitsandnats.calibration import full_batch, mini_batch
 from bitsandnats.calibration.choices import Choices
 from bitsandnats.calibration.locality import noise_excess as noise_excess
+from bitsandnats.calibration.pilots import ACROSS as ACROSS
+from bitsandnats.calibration.pull import FAR as FAR
+from bitsandnats.calibration.pull import short_reach as short_reach
 from bitsandnats.curvature import top_curvature
 from bitsandnats.errors import InputError, message
 from bitsandnats.metric import in_metric

@@ -49,26 +49,28 @@ def dependence(tree: xr.DataTree, excess: Float[ndarray, "chain draw"], llc: flo
     return found | {"gamma_slope": by_gamma.mean / llc, "gamma_slope_se": by_gamma.se / llc}
 
 
-def stronger_pull(tree: xr.DataTree, llc: float, se: float) -> dict[str, float]:
-    """How much larger λ̂ is than at a stronger pull, as a share of λ̂, with its standard error.
+def other_pulls(tree: xr.DataTree, llc: float, se: float) -> dict[str, float]:
+    """How λ̂ differs at other pulls, as shares of λ̂, with standard errors.
+
+    `pull_share` is how much less it is at the stronger pull, `weaker_share` how much more at the weaker.
 
     Args:
-        tree: the draws, with group `stronger_pull`: `llc` and `se` at `gamma`, as attributes.
+        tree: the draws, with groups `stronger_pull` and `weaker_pull` where they were measured: `llc` and `se` at
+            `gamma`, as attributes.
         llc: λ̂, nats.
         se: its standard error.
     """
-    if "stronger_pull" not in tree.children or not llc > 0:
-        return {}
-    other = tree["stronger_pull"].attrs
-    if not math.isfinite(other["llc"]):
-        return {}
-    change = (llc - float(other["llc"])) / llc
-    return {
-        "stronger_gamma": float(other["gamma"]),
-        "stronger_llc": float(other["llc"]),
-        "pull_share": change,
-        "pull_share_se": math.hypot(se, float(other["se"])) / llc,
-    }
+    found: dict[str, float] = {}
+    for name, share, sign in (("stronger", "pull_share", -1), ("weaker", "weaker_share", 1)):
+        other = tree[f"{name}_pull"].attrs if f"{name}_pull" in tree.children else {}
+        if llc > 0 and math.isfinite(other.get("llc", math.nan)):
+            found |= {
+                f"{name}_gamma": float(other["gamma"]),
+                f"{name}_llc": float(other["llc"]),
+                share: sign * (float(other["llc"]) - llc) / llc,
+                f"{share}_se": math.hypot(se, float(other["se"])) / llc,
+            }
+    return found
 
 
 def virial(tree: xr.DataTree) -> dict[str, float]:

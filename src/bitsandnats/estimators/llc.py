@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 from numpy import ndarray
 
-from bitsandnats.estimators.dependence import dependence, exact, identical_chains, stronger_pull, virial
+from bitsandnats.estimators.dependence import dependence, exact, identical_chains, other_pulls, virial
 from bitsandnats.estimators.diagnostics import convergence, regression_coefficient
 from bitsandnats.estimators.resolution import Resolution, resolution_of
 from bitsandnats.estimators.verdict import Verdict, judge
@@ -111,7 +111,7 @@ def estimate(tree: xr.DataTree) -> LLC:
         figures["chance_share"] = known.mean / (chance - attrs["center_loss"])
     se = nbeta * math.hypot(known.se, float(attrs.get("center_loss_se", 0.0)))
     full = exact(tree) or float(attrs.get("batch_size", 0)) >= float(attrs.get("items", math.inf))
-    figures |= {**dependence(tree, excess, llc, full=full), **stronger_pull(tree, llc, se), **virial(tree)}
+    figures |= {**dependence(tree, excess, llc, full=full), **other_pulls(tree, llc, se), **virial(tree)}
     figures["identical_chains"] = float(identical_chains(tree))
     return LLC(llc, se, judge({"llc": llc, "se": se, **figures}, step_kept=kept), figures, tree)
 

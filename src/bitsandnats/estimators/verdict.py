@@ -41,8 +41,8 @@ class Thresholds:
         slope: part of the slope at w* in λ̂, as a share of λ̂, where it exceeds three standard errors.
         acceptance: mean acceptance of a sampler with accept/reject, below which it hardly moves.
         mala: acceptance that a Metropolis test would give to steps of an unadjusted sampler.
-        pull: change of λ̂ from a tenfold pull to this one, and per e-fold of the pull, as a share of λ̂, where it
-            exceeds two standard errors.
+        pull: change of λ̂ from a tenfold pull to this one, from this one to a hundredth of it, and per e-fold of the
+            pull, as a share of λ̂, where it exceeds two standard errors.
         unknown_pull: loss of λ̂ per e-fold of the pull that two standard errors must exclude where it was not measured
             at a tenfold pull.
         virial: share of the dimensions that are still spreading, where it exceeds three standard errors.
@@ -81,8 +81,8 @@ def judge(
     Args:
         measured: figures by name; those that are missing or NaN are not judged: `llc`, `se`, `dimension`, `rhat`,
             `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
-            `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `gamma`, `pull_share`, `gamma_slope`,
-            `nbeta_slope`, `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`,
+            `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `gamma`, `pull_share`, `weaker_share`,
+            `gamma_slope`, `nbeta_slope`, `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`,
             `mala_acceptance`, `preconditioner_adapts`.
         diverged: chains whose loss stopped being finite.
         step_kept: whether the statistics of each step were kept; without them two checks cannot be made.
@@ -206,6 +206,11 @@ def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
     if at.get("pull_share", 0) > limits.pull and at["pull_share"] > 2 * at.get("pull_share_se", 0):
         reasons.append(
             f"it depends on the pull: {at['pull_share']:.0%} less at γ = {at['stronger_gamma']:.3g}; lower gamma, or "
+            "compare only at equal nβ, γ, unit"
+        )
+    elif at.get("weaker_share", 0) > limits.pull and at["weaker_share"] > 2 * at.get("weaker_share_se", 0):
+        reasons.append(
+            f"it depends on the pull: {at['weaker_share']:.0%} more at γ = {at['weaker_gamma']:.3g}; lower gamma, or "
             "compare only at equal nβ, γ, unit"
         )
     elif at.get("gamma_slope", 0) < -limits.pull and -at["gamma_slope"] > 2 * at.get("gamma_slope_se", math.inf):

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bitsandnats.calibration import noise_excess
+from bitsandnats import samplers
+from bitsandnats.calibration import ACROSS, FAR, noise_excess, short_reach
 from bitsandnats.curvature import gradient_noise, top_curvature
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.dependence import exact
@@ -43,7 +45,8 @@ def with_controls(tree: xr.DataTree, task: Task, settings: Settings, further: Se
     """The draws with their controls.
 
     Always: the excess loss under weight noise of the variance that the same chain would have at nβ = 0. For a sampler
-    with accept/reject: λ̂ at a pull ten times stronger. For others: the largest curvature and the gradient noise, from
+    with accept/reject: λ̂ at a pull ten times stronger, and at one a hundred times weaker where the reach is short
+    (`calibration.short_reach`). For others: the largest curvature and the gradient noise, from
     which the bias of the step is bounded. Where asked for: λ̂ at half and at twice the step (`step`), and at other
     temperatures (`resolution`).
 
@@ -56,6 +59,8 @@ def with_controls(tree: xr.DataTree, task: Task, settings: Settings, further: Se
     found = {"/": tree.to_dataset(), **{name: child.to_dataset() for name, child in tree.children.items()}}
     if exact(tree):
         found["stronger_pull"] = _at_stronger_pull(task, settings)
+        if short_reach(task, settings.gamma):
+            found["weaker_pull"] = _at_weaker_pull(task, settings)
     else:
         items = _CURVATURE_ITEMS[task.unit]
         noise = gradient_noise(task, batch_size=settings.batch_size, items=items, seed=settings.seed)
@@ -85,6 +90,15 @@ def _at_stronger_pull(task: Task, settings: Settings) -> xr.Dataset:
         return xr.Dataset(attrs={"gamma": 0.0, "llc": math.nan, "se": math.nan})
     stronger = {"gamma": _STRONGER * settings.gamma, "draws": max(settings.draws // 2, 20)}
     return _alone(task, changed(settings, stronger))
+
+
+def _at_weaker_pull(task: Task, settings: Settings) -> xr.Dataset:
+    """λ̂ at a far weaker pull, from fewer draws with longer trajectories: does it hide what lies further out?"""
+    weaker: dict[str, Any] = {"gamma": settings.gamma / FAR, "draws": max(settings.draws // 4, 40)}
+    leapfrogs = samplers.registry.given(settings.sampler).get("leapfrogs", ACROSS)
+    if settings.sampler.startswith("hmc"):
+        weaker["sampler"] = samplers.registry.changed(settings.sampler, {"leapfrogs": max(leapfrogs, ACROSS)})
+    return _alone(task, changed(settings, weaker))
 
 
 def _alone(task: Task, settings: Settings) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """LocalPosterior: the tempered, localised density. Temperature exists here and nowhere else."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -125,20 +126,24 @@ class LocalPosterior:
         names, shared = list(position), batch is None
         batch = self._slice(batch, 0, len(self.task.data)) if batch is None else batch
 
-        def evaluated(weights: list[Tensor], batch: Batch) -> tuple[Tensor, ...]:
-            leaves = [w.detach().requires_grad_() for w in weights]
-            params = dict(zip(names, leaves, strict=True))
-            with torch.enable_grad():
-                losses = vmap(self.task.item_losses, in_dims=(0, None if shared else 0))(params, batch)
-                loss = self.task.mean_loss(losses)
-                with computing(self.precision, loss.device):
-                    gradient = torch.autograd.grad(loss.sum(), leaves, materialize_grads=True)
-            return losses.detach(), loss.detach(), *gradient
-
+        evaluated = functools.partial(self._all_chains, names, None if shared else 0)
         weights = list(position.values())
         plain = self.precision == "float32"  # other precisions are set by switches that a trace does not hold
         losses, loss, *gradient = self._graphs.run(evaluated, weights, batch) if plain else evaluated(weights, batch)
         return Evaluation(losses, loss, dict(zip(names, gradient, strict=True)))
+
+    def _all_chains(
+        self, names: list[str], batch_axis: int | None, weights: list[Tensor], batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """Losses of the items, of the chains, and gradients by name, at weights with a leading chain axis."""
+        leaves = [w.detach().requires_grad_() for w in weights]
+        params = dict(zip(names, leaves, strict=True))
+        with torch.enable_grad():
+            losses = vmap(self.task.item_losses, in_dims=(0, batch_axis))(params, batch)
+            loss = self.task.mean_loss(losses)
+            with computing(self.precision, loss.device):
+                gradient = torch.autograd.grad(loss.sum(), leaves, materialize_grads=True)
+        return losses.detach(), loss.detach(), *gradient
 
     def _slice(self, batch: Batch | None, start: int, stop: int) -> Batch:
         if batch is None:

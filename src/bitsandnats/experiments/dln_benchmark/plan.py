@@ -21,7 +21,7 @@ _CLASSES = ("1k", "10k", "100k")
 _NETS = {"1k": 30, "10k": 30, "100k": 6}
 _NETS_LARGE, _NETS_COMPARED, _NETS_MANY_SAMPLES = 3, 8, 10
 _SEEDS = 10_000  # networks of one seed; those of another do not overlap
-_EVALUATIONS = 40_000  # of the group of chains, of a typical estimate at nβ = 2,000, calibration included
+_EVALUATIONS = 25_000  # of the group of chains, of a typical estimate at nβ = 2,000, calibration included
 _AROUND = 1.5  # time of a sampler's step over that of its gradient
 _CHAINS, _CHAINS_LARGE, _LARGE = (
     8,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,24 +126,21 @@ def _preconditioned(sampler: str, case: _Case) -> _Choice:
 
 
 def _published_rmsprop(sampler: str, case: _Case) -> _Choice:
-    return _preconditioned(_with_option(sampler, "initial='one'"), case)
+    return _preconditioned(_with_default(sampler, "initial", "one"), case)
 
 
 def _adapted_mala(sampler: str, case: _Case) -> _Choice:
-    return _Choice(_with_option(sampler, f"adapt_steps={case.burn_in}"), 1 / case.kappa, _WORDS["mala"])
+    return _Choice(_with_default(sampler, "adapt_steps", case.burn_in), 1 / case.kappa, _WORDS["mala"])
 
 
 def _adapted_mclmc(sampler: str, case: _Case) -> _Choice:
     step = 0.5 * math.sqrt(case.task.dimension / case.kappa)
-    return _Choice(_with_option(sampler, f"adapt_steps={case.burn_in}"), step, _WORDS["mclmc"])
+    return _Choice(_with_default(sampler, "adapt_steps", case.burn_in), step, _WORDS["mclmc"])
 
 
-def _with_option(sampler: str, option: str) -> str:
-    """The sampler with an option more, unless it is given already."""
-    name, _, rest = sampler.strip().partition("(")
-    if option.partition("=")[0] in rest:
-        return sampler
-    return f"{name}({rest.rstrip(')').rstrip()}{', ' if rest.rstrip(')').strip() else ''}{option})"
+def _with_default(sampler: str, option: str, value: Any) -> str:
+    """The sampler with an option, unless that is given already."""
+    return samplers.registry.changed(sampler, {option: value, **samplers.registry.given(sampler)})
 
 
 _WORDS = {
@@ -152,7 +149,7 @@ _WORDS = {
     "rmsprop": "with initial='one', the paper's variant; ε = 0.1/(A (nβ h + γ)), A as for adam_sgld",
     "momentum": "ε = 0.1/(nβ h + γ), so that a step is √(ε/2) times the momentum",
     "mala": "from ε = 1/(nβ h + γ), adapts in burn-in to its published acceptance of 57 %",
-    "mclmc": "from ε = ½ (d/(nβ h + γ))^½, adapts in burn-in to its published energy error",
+    "mclmc": "from ε = ½ (d/(nβ h + γ))^½, adapts in burn-in to a mean squared energy error of 1e-5 a dimension",
 }
 
 _RULES: dict[str, _Rule] = {

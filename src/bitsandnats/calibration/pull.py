@@ -1,0 +1,98 @@
+"""γ of the full-batch route: the weakest of tens that pilots can fill, or at which λ̂ no longer depends on it."""
+
+import math
+
+from bitsandnats._types import Progress
+from bitsandnats.calibration.choices import Choices
+from bitsandnats.calibration.pilots import ACROSS, FEWEST, SPREADING, Pilot, Route, relaxed, run_pilot
+from bitsandnats.errors import SettingsError, message
+from bitsandnats.task import Task
+
+_STIFFEST_PULL = 0.01  # γ over nβ κ_max at which the search begins
+_DECADES = 6
+_SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
+_SHORT = 0.5  # of the weights' root mean square: a reach that is not believed before a far weaker pull is tried
+FAR = 100.0  # how much weaker
+
+
+def choose_pull(
+    tasks: list[Task], choices: Choices, route: Route, progress: Progress
+) -> tuple[float, str, list[Pilot], int]:
+    """γ, its reason, its pilots and their leapfrogs."""
+    stiffest = choices["nbeta"] * route.stiffness * _STIFFEST_PULL
+    top = round(math.log10(stiffest)) if stiffest > 0 else 0
+    kept: tuple[float, list[Pilot], int] | None = None
+    for k in range(_DECADES):
+        gamma = float(10.0 ** (top - k))
+        pilots, leapfrogs = relaxed(tasks, choices, route, gamma, kept[2] if kept else FEWEST)
+        progress("choosing gamma", k + 1, _DECADES)
+        if not all(p.local for p in pilots):
+            if kept is None:
+                return _stronger(tasks, choices, route, gamma, leapfrogs)
+            return kept[0], "the weakest of tens whose draws stay in the basin", *kept[1:]
+        if kept is not None and any(p.gap > SPREADING for p in pilots):
+            # weaker still would only spread more; between these two, what the pull takes decides
+            if all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
+                return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
+            said = f"λ̂ still changes by more than {_SAME:.0%} per tenfold γ, but weaker pulls are not filled"
+            return gamma, said, pilots, leapfrogs
+        if kept is not None and all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
+            rises = _rises_ahead(tasks, choices, route, gamma, pilots, leapfrogs)
+            if not rises:
+                said = f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ"
+                return gamma, said, pilots, leapfrogs
+        kept = (gamma, pilots, leapfrogs)
+    assert kept is not None
+    return kept[0], f"the weakest tried: λ̂ still changed by more than {_SAME:.0%} per tenfold γ", *kept[1:]
+
+
+def _rises_ahead(
+    tasks: list[Task], choices: Choices, route: Route, gamma: float, pilots: list[Pilot], leapfrogs: int
+) -> bool:
+    """Whether a far weaker pull gives another λ̂, where the reach is short."""
+    for task, pilot in zip(tasks, pilots, strict=True):
+        if short_reach(task, gamma):
+            ahead = run_pilot(task, choices, route, gamma / FAR, max(leapfrogs, ACROSS))
+            if ahead.local and not _same(pilot, ahead):
+                return True
+    return False
+
+
+def short_reach(task: Task, gamma: float) -> bool:
+    """Whether the pull holds draws so close to w* that terms beyond the quadratic may not be felt.
+
+    There half the rank of the Hessian looks like a plateau of λ̂ (`tests/truth/test_calibrated_pull.py`): the pull's
+    reach 1/√γ is less than half the root mean square of the weights. At w* = 0 there is nothing to compare it with.
+
+    Args:
+        task: the checkpoint.
+        gamma: the pull, nats per squared unit of weight.
+    """
+    squares = sum(float(w.double().square().sum()) for w in task.center.values())
+    return gamma * squares / task.dimension > _SHORT**-2
+
+
+def _stronger(
+    tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int
+) -> tuple[float, str, list[Pilot], int]:
+    """The first larger γ whose draws stay in the basin."""
+    for _ in range(_DECADES):
+        gamma *= 10
+        pilots, leapfrogs = relaxed(tasks, choices, route, gamma, leapfrogs)
+        if all(p.local for p in pilots):
+            return gamma, "the weakest of tens whose draws stay in the basin", pilots, leapfrogs
+    raise SettingsError(
+        message(
+            expected=f"draws that stay in the basin at some γ up to {gamma:.0e}",
+            got="draws that leave it at every γ",
+            do="check that w* is a minimum of this loss on these data, or give gamma, sampler and step_size",
+        )
+    )
+
+
+def _same(stronger: Pilot, weaker: Pilot) -> bool:
+    """λ̂ does not tell the two pulls apart; asked only at minima, where λ̂ has a limit."""
+    if not (stronger.minimum and weaker.minimum):
+        return True
+    noise = math.hypot(stronger.se, weaker.se)
+    return abs(weaker.llc - stronger.llc) <= max(_SAME * abs(weaker.llc), min(noise, 2 * _SAME * abs(weaker.llc)))
