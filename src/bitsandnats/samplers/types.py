@@ -12,7 +12,8 @@ from bitsandnats._rng import Rng as Rng
 from bitsandnats._types import Batch, Params
 from bitsandnats.target import Evaluation, LocalPosterior
 
-_BLOCK = 1 << 18  # weights of a chain in large leaves that are updated at once, so that they stay in the cache
+_BLOCK = {"cpu": 1 << 18}  # weights of a chain in large leaves that are updated at once, so that they stay in the cache
+_BLOCK_ELSEWHERE = 1 << 23  # a kernel's launch costs as much as a million numbers
 _FLAT = (
     1 << 20
 )  # coordinates of all chains up to which leaves are packed: small nets pay by the call, not by the number
@@ -206,8 +207,9 @@ class Walk(NamedTuple):
 
     def _cuts(self, position: Params) -> Iterator[tuple[str, slice]]:
         for name, leaf in position.items():
-            for first in range(0, leaf[0].numel(), _BLOCK):  # alike in groups of any size: noise is made block by block
-                yield name, slice(first, first + _BLOCK)
+            size = _BLOCK.get(leaf.device.type, _BLOCK_ELSEWHERE)
+            for first in range(0, leaf[0].numel(), size):  # alike in groups of any size: noise is made block by block
+                yield name, slice(first, first + size)
 
     def _gather(self, flat: Flat, leaves: Params) -> None:
         torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=flat.work[:, 1])
