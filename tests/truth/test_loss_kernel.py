@@ -73,8 +73,8 @@ def test_the_nearest_from_traces_are_those_of_the_matrix(both_ways: xr.DataTree)
         assert np.allclose([r for _, r in named], near.correlation[row], atol=1e-5)
         assert np.allclose([r for _, r in named], traced.correlation[row], atol=1e-5)
     # with few columns nothing is left out, and the rows' reliability is the same but for the diagonal's stand-in
-    assert np.allclose(traced.reliability.over_chains, kernel.reliability.over_chains, atol=0.02)
-    assert np.allclose(traced.reliability.over_draws, kernel.reliability.over_draws, atol=0.02)
+    assert np.allclose(traced.reliability.over_chains, near.reliability.over_chains, atol=0.02)
+    assert np.allclose(traced.reliability.over_draws, near.reliability.over_draws, atol=0.02)
     assert np.allclose(np.abs(near.start), np.abs(traced.start), atol=1e-4)
 
 

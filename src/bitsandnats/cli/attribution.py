@@ -211,7 +211,7 @@ class Work:
         from bitsandnats.recipes.attribution.describe import images_in, labels_in
 
         labels = {name: labels_in(side.data) for name, side in sides.items()}
-        previews = {name: self._texts(side.data) or images_in(side.data) for name, side in sides.items()}
+        previews = {name: self._texts(side) or images_in(side.data) for name, side in sides.items()}
         return observe(
             task,
             sides,
@@ -244,7 +244,8 @@ class Work:
         job.at("report", 0.5, "writing the report")
         return write_report(run.path)
 
-    def _texts(self, data: Any) -> list[str] | None:
+    def _texts(self, side: Any) -> list[Any] | None:
+        """The text of each item; its tokens one by one where each has a loss of its own."""
         if options.is_function(self.model):
             return None
         import torch
@@ -256,4 +257,5 @@ class Work:
             tokenizer = hf.load_tokenizer(self.model)
         except ModelError:  # contexts of tokens need none
             return None
-        return hf.decoded(tokenizer, data.batch(torch.arange(len(data))).cpu())
+        contexts = side.data.batch(torch.arange(len(side.data))).cpu()
+        return (hf.decoded_tokens if side.per == "token" else hf.decoded)(tokenizer, contexts)

@@ -11,7 +11,7 @@ from numpy import ndarray
 from bitsandnats.errors import InputError, StoreError, message
 from bitsandnats.estimators.bif import check_moved
 from bitsandnats.estimators.covariance import correlation, covariance, has_pair, moments_of, variance
-from bitsandnats.estimators.reliability import Estimator, Reliability, of_covariance, reliability
+from bitsandnats.estimators.reliability import Estimator, Reliability, reliability
 from bitsandnats.estimators.verdict import Verdict
 
 _COLUMNS = 1000  # that rows are compared on, where there are more
@@ -30,7 +30,7 @@ class KernelMap:
         correlation: R to each of them.
         variance: of each input's loss, squared nats.
         start: the first two principal coordinates of R.
-        reliability: how far the rows of the kernel reproduce, without the diagonal.
+        reliability: how far the rows of R reproduce, without the diagonal.
         subset: name of the inputs.
     """
 
@@ -53,7 +53,8 @@ class KernelMap:
 def kernel_map(tree: xr.DataTree, inputs: str = "inputs", *, count: int = 15) -> KernelMap:
     """The nearest inputs of each, by R: from the pair (inputs, inputs) where it was kept, else from the traces.
 
-    From traces no matrix of all pairs is made: R is the product of the losses' deviations, a block of rows at a time;
+    What reproduces is judged of R, which is what is shown: a covariance's rows are ruled by the few inputs whose losses
+    move most. From traces no matrix of all pairs is made: R is the product of the losses' deviations, a block of rows at a time;
     rows' reliability is then judged on 1,000 evenly spaced columns. Both ways give the same numbers
     (`tests/truth/test_loss_kernel.py`).
 
@@ -74,14 +75,10 @@ def kernel_map(tree: xr.DataTree, inputs: str = "inputs", *, count: int = 15) ->
     if has_pair(tree, inputs, inputs):
         whole = covariance(tree, inputs, inputs)
         r = correlation((whole + whole.T) / 2, np.diag(whole), np.diag(whole)).astype(np.float32)
-        judged = reliability(
-            tree, of_covariance(tree, inputs, inputs), row_variance=own, what="inputs", skip_diagonal=True
-        )
+        judged = reliability(tree, _of_correlation(tree, inputs), row_variance=own, what="inputs", skip_diagonal=True)
         near = _nearest(lambda first, last: r[first:last], len(own), count)
         return KernelMap(*near, own, _leading(r), judged, inputs)
-    away = deviations(tree, inputs).astype(np.float32)
-    size = np.sqrt(np.square(away).sum(1, keepdims=True))
-    unit = np.divide(away, size, out=np.zeros_like(away), where=size > 0)
+    unit = _unit(deviations(tree, inputs).astype(np.float32))
     judged = reliability(tree, _on_columns(tree, inputs), row_variance=own, what="inputs")
     near = _nearest(lambda first, last: unit[first:last] @ unit.T, len(own), count)
     return KernelMap(*near, own, _principal(unit), judged, inputs)
@@ -121,11 +118,26 @@ def deviations(
     return np.moveaxis(values - values.mean(1, keepdims=True), 2, 0).reshape(values.shape[2], -1)
 
 
-def _on_columns(tree: xr.DataTree, name: str) -> Estimator:
-    """Covariances with evenly spaced columns; an input's own variance gives way to its row's mean, to say nothing."""
+def _of_correlation(tree: xr.DataTree, name: str) -> Estimator:
+    """R from the pairs that were kept."""
 
     def matrix(chains: Sequence[int] | None, blocks: Sequence[int] | None) -> ndarray:
-        away = deviations(tree, name, chains=chains, blocks=blocks).astype(np.float32)
+        found = covariance(tree, name, name, chains=chains, blocks=blocks)
+        return correlation(found, np.diag(found), np.diag(found))
+
+    return matrix
+
+
+def _unit(away: Float[ndarray, "column draw"]) -> Float[ndarray, "column draw"]:
+    size = np.sqrt(np.square(away).sum(1, keepdims=True))
+    return np.divide(away, size, out=np.zeros_like(away), where=size > 0)
+
+
+def _on_columns(tree: xr.DataTree, name: str) -> Estimator:
+    """R with evenly spaced columns; an input's own entry gives way to its row's mean, to say nothing."""
+
+    def matrix(chains: Sequence[int] | None, blocks: Sequence[int] | None) -> ndarray:
+        away = _unit(deviations(tree, name, chains=chains, blocks=blocks).astype(np.float32))
         chosen = np.unique(np.linspace(0, len(away) - 1, min(len(away), _COLUMNS)).round().astype(int))
         found = away @ away[chosen].T
         places = np.arange(len(chosen))

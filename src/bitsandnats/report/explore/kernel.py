@@ -60,6 +60,6 @@ def kernel_section(tree: xr.DataTree, name: str) -> Section:
         help="Rest the pointer on a point to see the input; click, or use the arrow keys, to choose one and list its "
         "nearest by R. Plus and minus zoom, 0 shows all, a key of the legend shows one label alone.",
         verdict=near.reliability.verdict,
-        numbers=reliability_line(near.reliability, f"{inputs:,} inputs"),
+        numbers=reliability_line(near.reliability, f"{inputs:,} inputs", " of R"),
         data=data,
     )

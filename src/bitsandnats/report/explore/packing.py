@@ -84,3 +84,30 @@ def _by_count(values: ndarray) -> tuple[list[str], dict[Any, int]]:
     order = range(len(distinct)) if len(distinct) <= 32 else np.argsort(-count, kind="stable")
     names = [distinct[i] for i in order]
     return [str(name) for name in names], {name.item(): k for k, name in enumerate(names)}
+
+
+def columns_described(columns: xr.Dataset, chosen: ndarray) -> dict[str, Any]:
+    """What is known of some columns of a subset: their items, and for tokens the words around each.
+
+    Args:
+        columns: the stored description of the subset.
+        chosen: columns.
+    """
+    item, token = (columns[name].values[chosen].astype(int) for name in ("item", "token"))
+    found = {**described(columns, item.tolist()), "item": packed(item, "u32")}
+    if (token < 0).all():
+        return found
+    found["token"] = packed(token, "u32")
+    if columns.attrs.get("preview") == "tokens":
+        words = {i: str(columns["preview"].values[i]).split(SEPARATOR) for i in np.unique(item)}
+        found |= {"texts": None, "marks": [_around(words[i], t + 1) for i, t in zip(item, token, strict=True)]}
+    return found
+
+
+def _around(tokens: list[str], place: int, reach: int = 14) -> list[str]:
+    """A token and the text on both sides of it; nothing where the stored text ends before it."""
+    if place >= len(tokens):
+        return ["", "(beyond the stored text)", ""]
+    before, after = tokens[max(0, place - reach) : place], tokens[place + 1 : place + 1 + reach // 2]
+    start, end = "…" if place > reach else "", "…" if place + 1 + reach // 2 < len(tokens) else ""
+    return [start + "".join(before), tokens[place], "".join(after) + end]

@@ -42,10 +42,10 @@ def row_reliability(known: Reliability) -> Float[ndarray, " row"]:
     return np.fmin(known.over_chains, known.over_draws)
 
 
-def reliability_line(known: Reliability, what: str) -> str:
+def reliability_line(known: Reliability, what: str, of: str = "") -> str:
     """What a matrix is of, and how far it reproduces, in one line."""
     rows = row_reliability(known)
     poor = int((~(rows >= Lines().poor)).sum())
-    said = f"{what} · split-half reliability {decimals(known.overall)} · ESS {number(known.ess)}"
+    said = f"{what} · split-half reliability{of} {decimals(known.overall)} · ESS {number(known.ess)}"
     said += f" · R̂ {decimals(known.rhat)}"
     return said + (f" · {poor} of {len(rows)} rows do not reproduce" if poor else " · every row reproduces")

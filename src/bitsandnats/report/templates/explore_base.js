@@ -46,8 +46,12 @@ function thumbnail(sheet, i, size) {
   return made;
 }
 
-// what a sample is, as far as the page knows: its image or its text
+// what a sample is, as far as the page knows: its image, its text, or a token among others
 function sample(source, i, size) {
+  if (source.marks) {
+    const [before, token, after] = source.marks[i];
+    return element("span", { class: "snippet" }, before, element("mark", { text: token }), after);
+  }
   if (source.sheet) return thumbnail(source.sheet, i, size);
   if (source.texts && source.texts[i]) return element("span", { class: "snippet", text: source.texts[i] });
   return null;
