@@ -1,6 +1,7 @@
 """Pages to explore: what is packed is what was measured, and they work by pointer and by keyboard in a real browser."""
 
 import base64
+import html
 import json
 import os
 import re
@@ -11,15 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("altair")
 
 import bitsandnats as bn
 from bitsandnats import toys
+from bitsandnats.estimators.bif import bif
 from bitsandnats.estimators.kernel_map import kernel_map
 from bitsandnats.estimators.loss_kernel import loss_kernel
+from bitsandnats.estimators.susceptibility import susceptibility
+from bitsandnats.observables.subsets import as_subset
 from bitsandnats.recipes.attribution import maps, stored
 from bitsandnats.report import write_report
+from bitsandnats.report.explore.matrix import cluster_order
 from bitsandnats.report.explore.packing import packed, sheet
 from bitsandnats.settings import Settings
 from bitsandnats.store.previews import as_previews, pixels_of
@@ -187,3 +193,126 @@ def test_umap_is_seeded_and_keeps_groups_together(run_of_inputs: Path):
     np.fill_diagonal(closest, np.inf)
     kept = [set(np.argsort(row)[:8]) & set(own[:8]) for row, own in zip(closest, near.neighbours, strict=True)]
     assert np.mean([len(both) for both in kept]) > 3  # of 8; chance gives 1.6
+
+
+TOKENS = 5
+
+
+@pytest.fixture(scope="module")
+def run_of_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run with all readings: tokens of training samples on queries, and two components on them."""
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(12, 3, generator=random), torch.randn(12, TOKENS - 1, generator=random)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, TOKENS - 1).eval()
+
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        return (model(batch[0]) - batch[1]).square()
+
+    task = bn.Task.from_module(model, loss, (x, y), unit="token")
+    words = [[f"<{i}", " and", " it's\n", ' "so"', f" {i}>"] for i in range(12)]
+    settings = Settings(nbeta=20.0, gamma=20.0, step_size=5e-3, batch_size=12, chains=4, draws=40, burn_in=10)
+    tree = bn.observe(
+        task,
+        {"train": as_subset(task, range(12), per="token"), "query": as_subset(task, range(3))},
+        pairs=[("query", "train")],
+        components=["weight", "bias"],
+        settings=settings,
+        previews={"train": words, "query": [f"query {i}" for i in range(3)]},
+    )
+    record = stored.influence_summary(task, bn.influence(task, run=tree), label="toy", command=None)
+    folder = tmp_path_factory.mktemp("explored") / "run"
+    return stored.store_attribution(folder, task, tree, record, label="toy", kind="influence").path
+
+
+def test_influence_tokens_and_responses_are_those_measured(run_of_tokens: Path):
+    text = write_report(run_of_tokens, images=False).read_text(encoding="utf-8")
+    tree = bn.open_run(run_of_tokens).tree("toy", "attribution")
+    found, responses = bif(tree), susceptibility(tree, ["query"])
+    data = data_of(text, "influence")
+    listed = unpacked(data["raw_helpful"]["raw"]).reshape(3, -1)
+    assert np.allclose(listed, np.sort(found.bif, axis=1)[:, : listed.shape[1]], rtol=1e-6)
+    place = unpacked(data["raw_helpful"]["index"]).reshape(3, -1).astype(int)[1, 0]
+    best = int(np.argmin(found.bif[1]))
+    item, token = divmod(best, TOKENS - 1)
+    assert unpacked(data["train"]["item"])[place] == item
+    assert data["train"]["marks"][place][1] == [f"<{item}", " and", " it's\n", ' "so"', f" {item}>"][token + 1]
+    coloured = data_of(text, "tokens-train")
+    values = unpacked(coloured["values"]).reshape(3, -1) * np.array(coloured["reach"])[:, None]
+    assert coloured["total"] == len(coloured["items"]) == 12
+    for item in coloured["items"]:  # the loss of token t + 1 stands at t
+        number = int(item["tokens"][0][1:])
+        assert item["at"][0] == -1
+        assert np.allclose(
+            values[:, item["at"][1:]],
+            found.bif[:, number * (TOKENS - 1) : (number + 1) * (TOKENS - 1)],
+            atol=1e-4 * np.abs(found.bif).max(),
+        )
+    field = data_of(text, "responses")
+    shown = unpacked(field["values"]).reshape(2, -1)
+    assert np.allclose(shown, np.clip(responses.standardised(), -4 * field["span"], 4 * field["span"]), atol=1e-3)
+    assert sorted(unpacked(field["row_order"]).astype(int).tolist()) == [0, 1]
+    told = [[v for v, _ in row["values"]] for row in field["responses"]]
+    assert np.allclose(told, responses.response, rtol=1e-3)
+
+
+def test_clusters_stand_together():
+    random = np.random.default_rng(0)
+    kinds = random.permutation(np.repeat(np.arange(4), 6))
+    order = cluster_order(random.standard_normal((4, 30))[kinds] + 0.3 * random.standard_normal((24, 30)))
+    assert len(np.flatnonzero(np.diff(kinds[order]))) == 3
+    assert cluster_order(np.zeros((5, 3))).shape == (5,)
+
+
+def test_a_row_that_does_not_reproduce_says_so(run_of_tokens: Path):
+    text = write_report(run_of_tokens, images=False).read_text(encoding="utf-8")
+    found = bif(bn.open_run(run_of_tokens).tree("toy", "attribution"))
+    told = unpacked(data_of(text, "influence")["reliability"])
+    assert np.allclose(told, np.fmin(found.reliability.over_chains, found.reliability.over_draws), atol=0.006)
+    assert f"split-half reliability {found.reliability.overall:.2f}" in text
+
+
+@in_browser
+def test_tables_text_and_matrices_answer_pointer_and_keys(run_of_tokens: Path, tmp_path: Path):
+    dom = driven(
+        write_report(run_of_tokens, images=False),
+        tmp_path,
+        """
+        const find = (kind) => document.querySelector(".explorer." + kind), said = {};
+        const table = find("influence"), text = find("tokens");
+        const field = [...document.querySelectorAll(".explorer.matrix")].pop();
+        const key = (to, name) => to.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+        said.cards = table.querySelectorAll(".card").length;
+        said.mark = table.querySelector(".card mark").textContent;
+        table.querySelector("select").value = "normalised";
+        table.querySelector("select").dispatchEvent(new Event("change"));
+        said.normalised = table.querySelector(".card .value").textContent;
+        const tokens = text.querySelector(".tokens");
+        key(tokens, "ArrowRight"); said.first = text.dataset.said;
+        key(tokens, "ArrowRight"); said.second = text.dataset.said;
+        said.coloured = [...tokens.children].filter((t) => t.style.backgroundColor).length;
+        [...text.querySelectorAll("button")].pop().click();
+        said.where = text.querySelector(".toolbar").textContent;
+        const canvas = field.querySelector("canvas");
+        key(canvas, "ArrowRight"); key(canvas, "ArrowDown"); key(canvas, "ArrowRight"); key(canvas, "+");
+        said.cell = field.dataset.chosen;
+        said.detail = field.querySelector(".detail strong").textContent;
+        said.rows = field.querySelectorAll("ol.rows li").length;
+        said.table = field.querySelectorAll("table tbody tr").length;
+        document.documentElement.dataset.said = JSON.stringify(said);
+        """,
+    )
+    found = re.search(r'<html[^>]*data-said="([^"]*)"', dom)
+    assert found is not None
+    said = json.loads(html.unescape(found[1]))
+    assert said["cards"] == 3
+    assert said["mark"].strip()
+    assert re.fullmatch(r"[−\d.]+", said["normalised"])
+    assert said["first"].endswith("no loss")
+    assert re.search(r"[+−][\d.e−]+ nats²$", said["second"])
+    assert said["coloured"] == TOKENS - 1
+    assert "items 5–8 of 12" in said["where"]
+    assert said["cell"] == "1,1"
+    assert re.match(r"(weight|bias): [+−]?[\d.]+ s\.d\.", said["detail"])
+    assert (said["rows"], said["table"]) == (2, 2)

@@ -69,7 +69,7 @@ class Influence:
         rows = self.bif.shape[0]
         if not -rows <= query < rows:
             raise InputError(message(expected=f"a query from 0 to {rows - 1}", got=str(query), do="name one of them"))
-        order = np.argsort(self.bif[query])
+        order = np.argsort(self.bif[query]).tolist()
         return [self._named(query, i) for i in order[:count]], [self._named(query, i) for i in order[::-1][:count]]
 
     def suspects(self, count: int = 10) -> list[Named]:

@@ -54,8 +54,8 @@ def kernel_map(tree: xr.DataTree, inputs: str = "inputs", *, count: int = 15) ->
     """The nearest inputs of each, by R: from the pair (inputs, inputs) where it was kept, else from the traces.
 
     What reproduces is judged of R, which is what is shown: a covariance's rows are ruled by the few inputs whose losses
-    move most. From traces no matrix of all pairs is made: R is the product of the losses' deviations, a block of rows at a time;
-    rows' reliability is then judged on 1,000 evenly spaced columns. Both ways give the same numbers
+    move most. From traces no matrix of all pairs is made: R is the product of the losses' deviations, a block of
+    rows at a time; rows' reliability is then judged on 1,000 evenly spaced columns. Both ways give the same numbers
     (`tests/truth/test_loss_kernel.py`).
 
     Args:

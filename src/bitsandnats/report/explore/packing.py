@@ -99,8 +99,11 @@ def columns_described(columns: xr.Dataset, chosen: ndarray) -> dict[str, Any]:
         return found
     found["token"] = packed(token, "u32")
     if columns.attrs.get("preview") == "tokens":
-        words = {i: str(columns["preview"].values[i]).split(SEPARATOR) for i in np.unique(item)}
-        found |= {"texts": None, "marks": [_around(words[i], t + 1) for i, t in zip(item, token, strict=True)]}
+        words = {i: str(columns["preview"].values[i]).split(SEPARATOR) for i in np.unique(item).tolist()}
+        found |= {
+            "texts": None,
+            "marks": [_around(words[i], t + 1) for i, t in zip(item.tolist(), token.tolist(), strict=True)],
+        }
     return found
 
 
