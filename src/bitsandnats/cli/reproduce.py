@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import console, experiment_tables, options, reproduce_grokking
+from bitsandnats.cli import console, experiment_tables, options, reproduce_attribution, reproduce_grokking
 from bitsandnats.errors import InputError, message
 
 DLN_EXAMPLES = (
@@ -26,6 +26,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("grokking", epilog="\n".join(("Examples:", *reproduce_grokking.EXAMPLES)))(reproduce_grokking.grokking)
+app.command("influence-retraining", epilog="\n".join(("Examples:", *reproduce_attribution.RETRAINING_EXAMPLES)))(
+    reproduce_attribution.influence_retraining
+)
+app.command("loss-kernel", epilog="\n".join(("Examples:", *reproduce_attribution.KERNEL_EXAMPLES)))(
+    reproduce_attribution.loss_kernel
+)
 
 
 @app.command("dln-benchmark", epilog="\n".join(("Examples:", *DLN_EXAMPLES)))

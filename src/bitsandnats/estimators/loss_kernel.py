@@ -1,7 +1,7 @@
 """The loss kernel: covariance of the losses of inputs over the local posterior, and what it says about them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +34,15 @@ class LossKernel:
         reliability: how far the rows reproduce, without the diagonal.
         tree: the run.
         subset: name of the inputs in it.
+        controls: where they were asked for, the kernels of the same inputs at nβ = 0 (`noise`), and under one copy of
+            the network for each group (`disjoint`), so that groups share no weights.
     """
 
     dataset: xr.Dataset
     reliability: Reliability
     tree: xr.DataTree
     subset: str
+    controls: Mapping[str, "LossKernel"] = field(default_factory=dict)
 
     @property
     def kernel(self) -> Float[ndarray, "input other"]:

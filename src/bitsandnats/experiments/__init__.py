@@ -8,6 +8,7 @@ registry = Registry(
     bound=(
         *("classes", "nets", "samplers", "samples", "suites", "small", "seed"),
         *("operations", "networks", "regimes", "seeds", "epochs", "checkpoints", "grade", "device"),
+        *("data", "models", "draws"),
     ),
     builtin={
         "dln-benchmark": Entry(
@@ -21,6 +22,14 @@ registry = Registry(
         "grokking": Entry(
             "bitsandnats.experiments.grokking:grokking_plan",
             "bytes and the LLC while networks memorise, then grok modular arithmetic (2412.09810)",
+        ),
+        "influence-retraining": Entry(
+            "bitsandnats.experiments.influence_retraining:influence_plan",
+            "attributions of every method against retraining on subsets and without single images (2509.26544)",
+        ),
+        "loss-kernel": Entry(
+            "bitsandnats.experiments.loss_kernel:loss_kernel_plan",
+            "loss kernels of two tasks against controls, and of images against WordNet's tree (2509.26537)",
         ),
     },
 )

@@ -1,17 +1,26 @@
 """loss_kernel(): which inputs the network treats alike."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 import xarray as xr
 
 from bitsandnats._types import Progress, silent
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.loss_kernel import LossKernel
 from bitsandnats.estimators.loss_kernel import loss_kernel as read_kernel
-from bitsandnats.observables.subsets import as_subset
+from bitsandnats.observables.subsets import Subset, as_subset
+from bitsandnats.recipes.attribution.comparisons import (
+    each_on_its_copy,
+    noise_settings,
+    side_by_side,
+    without_likelihood,
+)
 from bitsandnats.recipes.attribution.observation import observe
 from bitsandnats.recipes.attribution.stopping import target_or_default
+from bitsandnats.recipes.attribution.stored import settings_of
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -22,6 +31,7 @@ def loss_kernel(
     *,
     run: xr.DataTree | None = None,
     labels: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
     previews: Sequence[Any] | None = None,
     settings: Settings | None = None,
     looks: int = 256,
@@ -47,6 +57,8 @@ def loss_kernel(
         inputs: data of the task's form, or indices of the task's own items; None = all of them.
         run: a run of `observe` that kept the pair (inputs, inputs), to be read instead of sampling.
         labels: one an input, kept with the run.
+        groups: one an input; where given, the two controls are sampled too, with the same settings: the kernel at
+            nβ = 0, and that of one copy of the network for each group. They cost one run for each group more.
         previews: text or image an input, for the report.
         settings: of the sampler; None = calibrated.
         looks: draws a chain, at most, at which the losses are evaluated, before more are added.
@@ -65,10 +77,11 @@ def loss_kernel(
         progress: told of the work as it is done.
 
     Returns:
-        `.kernel`, `.correlation` (input, other), `.reliability`, `.verdict`, `.neighbours(i)`, `.features(rank)`.
+        `.kernel`, `.correlation` (input, other), `.reliability`, `.verdict`, `.neighbours(i)`, `.features(rank)`,
+        `.controls` by name.
 
     Raises:
-        InputError: a setting is out of range, or fewer than 2 inputs.
+        InputError: a setting is out of range, fewer than 2 inputs, or groups that do not fit them.
         DataError: data are not of the task's form, or no loss moves.
         StoreError: the run holds no such pair.
     """
@@ -88,6 +101,7 @@ def loss_kernel(
     chosen = as_subset(task, range(len(task.data)) if inputs is None else inputs)
     if len(chosen.data) < 2:
         raise InputError(message(expected="at least 2 inputs", got=str(len(chosen.data)), do="give more"))
+    check_groups(groups, chosen)
     tree = observe(
         task,
         {"inputs": chosen},
@@ -101,4 +115,42 @@ def loss_kernel(
         previews=None if previews is None else {"inputs": previews},
         progress=progress,
     )
-    return read_kernel(tree)
+    found = read_kernel(tree)
+    return found if groups is None else replace(found, controls=_controls(task, chosen, groups, tree, looks, progress))
+
+
+def check_groups(groups: Sequence[Any] | None, chosen: Subset) -> None:
+    """Refuses groups that do not fit the inputs, and inputs that are tokens.
+
+    Raises:
+        InputError: as said.
+    """
+    if groups is not None and (chosen.per != "item" or len(groups) != len(chosen.data) or len(set(groups)) < 2):
+        raise InputError(
+            message(
+                expected=f"a group for each of the {len(chosen.data)} inputs, whole items, and two groups at least",
+                got=f"{len(groups)} of {len(set(groups))} kinds, a {chosen.per} each",
+                do="give one group an item, or no groups",
+            )
+        )
+
+
+def _controls(
+    task: Task, chosen: Subset, groups: Sequence[Any], tree: xr.DataTree, looks: int, progress: Progress
+) -> dict[str, LossKernel]:
+    """The kernels of the same inputs at nβ = 0 and under one copy of the network a group."""
+    settings, pairs = settings_of(tree), [("inputs", "inputs")]
+    own = replace(task, data=chosen.data, subsets={})
+    noise = observe(
+        without_likelihood(task),
+        {"inputs": own},
+        pairs=pairs,
+        settings=noise_settings(settings),
+        looks=looks,
+        progress=progress,
+    )
+    names = list(dict.fromkeys(groups))
+    together = side_by_side(task, len(names))
+    apart = each_on_its_copy(together, task, chosen.data, torch.tensor([names.index(group) for group in groups]))
+    copies = observe(together, {"inputs": apart}, pairs=pairs, settings=settings, looks=looks, progress=progress)
+    return {"noise": read_kernel(noise), "disjoint": read_kernel(copies)}

@@ -1,0 +1,117 @@
+"""`bitsandnats reproduce` of the studies of attribution."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitsandnats.cli import attribution_study_tables, console, options
+
+RETRAINING_EXAMPLES = (
+    "bitsandnats reproduce influence-retraining --small",
+    "bitsandnats reproduce influence-retraining --data digits --workers 2",
+    "bitsandnats reproduce influence-retraining --plan",
+)
+
+KERNEL_EXAMPLES = (
+    "bitsandnats reproduce loss-kernel --small",
+    "bitsandnats reproduce loss-kernel --workers 2",
+)
+
+Models = Annotated[int | None, typer.Option(min=1, metavar="N", help="Networks, of different first weights.")]
+Draws = Annotated[int | None, typer.Option(min=10, metavar="N", help="Of each of 16 chains.")]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="Print what it would measure and cost, and stop.")]
+Out = Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder; the same command continues it.")]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Processes of one thread that share the units.")]
+
+
+def influence_retraining(
+    data: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="digits, fashion; by default those that are installed.")
+    ] = None,
+    models: Models = None,
+    draws: Draws = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="400 digits, fewer subsets and networks: about two minutes.")
+    ] = False,
+    plan: PlanOnly = False,
+    out: Out = None,
+    seed: options.Seed = 0,
+    workers: Workers = 1,
+    json: options.Json = False,
+) -> None:
+    """Attributions of every method against retraining on subsets and without single images (2509.26544)."""
+    from bitsandnats.experiments.influence_retraining import influence_plan, measured_plan
+    from bitsandnats.experiments.influence_retraining import influence_retraining as run_study
+    from bitsandnats.report import write_report
+    from bitsandnats.store import check_run
+
+    asked = influence_plan(
+        data=None if data is None else options.names(data), models=models, draws=draws, small=small, seed=seed
+    )
+    folder = out or Path("runs/influence-retraining-small" if small else "runs/influence-retraining")
+    if not plan:
+        check_run(folder, asked.run_settings())
+    costs = measured_plan(asked)
+    if not json:
+        attribution_study_tables.show_retraining_plan(costs, workers)
+    if plan:
+        if json:
+            console.show_json([row.as_record() for row in costs])
+        return
+    with console.job({"first": 0.65, "further networks": 0.33, "report": 0.02}) as job:
+        run = run_study(
+            folder,
+            asked,
+            costs=costs,
+            workers=workers,
+            command=console.command_line(),
+            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
+        )
+        job.at("report", 0.5, "writing the report")
+        page = write_report(run.path)
+    if json:
+        console.show_json(run.summary())
+        return
+    attribution_study_tables.show_study(run.summary())
+    console.say(f"tables: {run.path / 'tables.md'}")
+    console.show_page(page)
+
+
+def loss_kernel(
+    models: Models = None,
+    draws: Draws = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="A smaller modulus, fewer images and networks: about a minute.")
+    ] = False,
+    out: Out = None,
+    seed: options.Seed = 0,
+    workers: Workers = 1,
+    json: options.Json = False,
+) -> None:
+    """Kernels of two tasks in one network and in two halves, and of images against WordNet's tree (2509.26537)."""
+    from bitsandnats.experiments.loss_kernel import loss_kernel_plan, loss_kernel_study
+    from bitsandnats.report import write_report
+    from bitsandnats.store import check_run
+
+    asked = loss_kernel_plan(models=models, draws=draws, small=small, seed=seed)
+    folder = out or Path("runs/loss-kernel-small" if small else "runs/loss-kernel")
+    check_run(folder, asked.run_settings())
+    if asked.classes is None and not json:
+        console.say("Fashion-MNIST is not installed (Debian's dataset-fashion-mnist): arithmetic alone")
+    with console.job({"kernels": 0.97, "report": 0.03}) as job:
+        run = loss_kernel_study(
+            folder,
+            asked,
+            workers=workers,
+            command=console.command_line(),
+            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
+        )
+        job.at("report", 0.5, "writing the report")
+        page = write_report(run.path)
+    if json:
+        console.show_json(run.summary())
+        return
+    attribution_study_tables.show_study(run.summary())
+    console.say(f"tables: {run.path / 'tables.md'}")
+    console.show_page(page)

@@ -1,0 +1,63 @@
+"""Chains of exact Hamiltonian Monte Carlo on small networks, the same for all studies of attribution."""
+
+from typing import NamedTuple
+
+from bitsandnats.curvature import top_curvature
+from bitsandnats.settings import Settings
+from bitsandnats.task import Task
+
+_ADAPTING = 50
+_REACH = 0.8  # leapfrogs of a trajectory, times √(stiffest over softest curvature)
+_LEAPFROGS = (4, 32)
+
+
+class Sampling(NamedTuple):
+    """Chains of exact Hamiltonian Monte Carlo.
+
+    Attributes:
+        chains: at once.
+        burn_in: transitions of each, during which the step adapts.
+        draws: of each.
+    """
+
+    chains: int
+    burn_in: int
+    draws: int
+
+
+class Chain(NamedTuple):
+    """A setting of the chains."""
+
+    nbeta: float
+    ratio: float
+
+    @property
+    def gamma(self) -> float:
+        """γ."""
+        return self.nbeta * self.ratio
+
+    @property
+    def name(self) -> str:
+        """In tables and folders."""
+        return f"nbeta={self.nbeta:.0f}, gamma={self.gamma:.3g}"
+
+
+def chain_settings(task: Task, chain: Chain, sampling: Sampling, *, seed: int) -> Settings:
+    """HMC's, from the network's stiffest direction and the pull."""
+    top = max(top_curvature(task, items=len(task.data), seed=seed).value, 0.0)
+    stiffest = chain.nbeta * top + chain.gamma
+    reach = round(_REACH * (stiffest / chain.gamma) ** 0.5)
+    leapfrogs = min(max(reach, _LEAPFROGS[0]), _LEAPFROGS[1])
+    return Settings(
+        sampler=f"hmc(leapfrogs={leapfrogs}, adapt_steps={_ADAPTING})",
+        step_size=stiffest**-0.5,
+        gamma=chain.gamma,
+        nbeta=chain.nbeta,
+        batch_size=len(task.data),
+        chains=sampling.chains,
+        burn_in=_ADAPTING + sampling.burn_in,
+        draws=sampling.draws,
+        seed=seed,
+        mode="vmap",
+        baseline="none",
+    )
