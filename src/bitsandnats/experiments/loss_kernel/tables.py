@@ -16,7 +16,7 @@ from bitsandnats.experiments.loss_kernel.plan import KINDS, P_AIM, RELIABLE
 Row = dict[str, Any]
 """One line of a table: plain strings, numbers, booleans or None."""
 
-PERMUTATIONS = 9999
+PERMUTATIONS = 1999
 
 HIERARCHY = ("network", "noise", "network, squares", "noise, squares", "pixels")
 """Kernels of classes: mean correlations, or mean squares of correlations without what chance adds."""
@@ -113,22 +113,22 @@ def partial_mantel(
 
     above = np.triu_indices(len(kernel), 1)
     z = _centred(rankdata(given[above]))
+    ranks = np.zeros(distance.shape)
+    ranks[above] = rankdata(-distance[above])
+    ranks += ranks.T
 
     def rest(values: ndarray) -> ndarray:
-        own = _centred(rankdata(values))
+        own = _centred(values)
         return own - z * (own @ z) / (z @ z)
 
-    x = rest(kernel[above])
+    x = rest(rankdata(kernel[above]))
 
-    def correlation(matrix: ndarray) -> float:
-        y = rest(-matrix[above])
+    def correlation(order: ndarray) -> float:
+        y = rest(ranks[np.ix_(order, order)][above])
         return float(x @ y / np.sqrt((x @ x) * (y @ y)))
 
-    found, random = correlation(distance), np.random.default_rng(seed)
-    beaten = 0
-    for _ in range(permutations):
-        order = random.permutation(len(distance))
-        beaten += correlation(distance[np.ix_(order, order)]) >= found - 1e-12
+    found, random = correlation(np.arange(len(distance))), np.random.default_rng(seed)
+    beaten = sum(correlation(random.permutation(len(distance))) >= found - 1e-12 for _ in range(permutations))
     return Mantel(found, (1 + beaten) / (1 + permutations))
 
 
