@@ -42,7 +42,7 @@ def retraining_figures(summary: dict[str, Any]) -> list[Figure]:
     return [Figure("lds", "agreement with retraining", "Attributions against retraining", caption, chart, True)]
 
 
-def _dots(title: str, rows: list[Row], order: list[str]) -> alt.LayerChart:
+def _dots(title: str, rows: list[Row], order: list[str]) -> alt.TopLevelMixin:
     colour = alt.Color(
         "form:N",
         scale=alt.Scale(domain=list(_FORMS), range=list(_FORMS.values())),
@@ -84,7 +84,7 @@ def kernel_figures(summary: dict[str, Any]) -> list[Figure]:
     return found
 
 
-def _blocks(rows: list[Row]) -> alt.LayerChart:
+def _blocks(rows: list[Row]) -> alt.TopLevelMixin:
     kinds = {"shared": BLUE, "noise": ORANGE, "disjoint": GREEN, "copies": MUTED}
     present = [kind for kind in kinds if any(row["kind"] == kind for row in rows)]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=present, range=[kinds[k] for k in present]), legend=None)
