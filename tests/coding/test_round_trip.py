@@ -175,8 +175,8 @@ def test_every_truncation_is_refused(data):
 
 
 def test_another_version_is_named(data):
-    with pytest.raises(StoreError, match=r"version 1 in these bytes, got version 2"):
-        coding.decode(data[:3] + b"\2" + data[4:])
+    with pytest.raises(StoreError, match=r"version 2 in these bytes, got version 3"):
+        coding.decode(data[:3] + b"\3" + data[4:])
 
 
 def test_another_architecture_is_refused(data):

@@ -21,6 +21,7 @@ from bitsandnats.coarse_grain.model_search import Told, ask_and_tell
 from bitsandnats.coarse_grain.published import published_size
 from bitsandnats.coarse_grain.rounding import Part, cheapest
 from bitsandnats.coarse_grain.sensitivity import smoothed, squared_gradients
+from bitsandnats.coarse_grain.thresholds import Thresholds
 from bitsandnats.coarse_grain.trials import Attempt, Trial, Trials
 from bitsandnats.compressors import coding
 from bitsandnats.errors import DataError, GridError, InputError, ModelError
@@ -134,6 +135,19 @@ def test_cheapest_rounding_beats_all_its_choices():
     assert loss(grid.symbols) + price * entropy(grid.symbols) < loss(plain.symbols) + price * entropy(plain.symbols)
 
 
+def test_thresholds_round_as_cheapest_does():
+    """Two arrays at once under the distributions of an earlier rounding: the same whole numbers."""
+    parts = [Part(random(300), random(300, seed=1).square() + 0.1, 0.4), Part(random(90, seed=2), random(90) ** 2, 0.2)]
+    before = cheapest(parts, 0.0)
+    expected = cheapest(parts, 0.03, before)
+    owner = torch.repeat_interleave(torch.arange(2), torch.tensor([300, 90]))
+    steps = torch.cat([p.sensitivity * p.spacing**2 / 2 for p in parts]).float()
+    values = torch.cat([p.values / p.spacing for p in parts]).float()
+    symbols = torch.cat([torch.from_numpy(grid.symbols) for grid in before]).float()
+    found = Thresholds(steps, owner, 0.03).rounded(values, symbols)
+    assert found.tolist() == np.concatenate([grid.symbols for grid in expected]).tolist()
+
+
 def test_squared_gradients_against_a_loop():
     """Random signs estimate Σ (∂ℓ_i/∂w)² without bias: here averaged over many batches, within four standard errors."""
     task = task_of(random(4, 3), random(3, 4, seed=1))
@@ -167,6 +181,9 @@ def test_compensation_lowers_the_loss_and_stays_on_the_grid(digit_task):
     assert ranks(product)
     better = compensate(evaluator, checkpoint, product, flat, price=0.0, steps=30)
     assert ranks(better) == ranks(product)
+    for name, piece in after.pieces.items():  # next to the unrounded value, none further
+        (grid,) = piece.grids
+        assert np.abs(grid.symbols - checkpoint.weights[name].numpy() / spacing).max() <= 1 + 1e-5
     assert trials.evaluate(better.params())[0] < 0.5 * trials.evaluate(product.params())[0]
 
 

@@ -1,30 +1,35 @@
-"""Rounding that makes up for rounding: a few gradient steps by which some weights correct the errors of others."""
+"""Rounding that makes up for rounding: gradient steps by which some weights correct the errors of others."""
 
-import numpy as np
+from collections.abc import Iterator
+
 import torch
-from jaxtyping import Float32
-from numpy import ndarray
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from bitsandnats._types import Params
 from bitsandnats.coarse_grain.evaluator import Evaluator
 from bitsandnats.coarse_grain.matrices import Checkpoint
-from bitsandnats.coarse_grain.rounding import Part, cheapest
+from bitsandnats.coarse_grain.thresholds import Thresholds
 from bitsandnats.compressors.coding import Grid, Network, Piece
 
 _STEP = 0.05  # of a spacing, at most about, a step
+_FARTHEST = 0.5  # spacings from where it was that an unrounded value may go
 _MEMORY = 0.8, 0.95  # of gradients and of their squares
+_LARGEST = 1 << 20  # steps of a spacing; of more than that, float32 does not tell a small part
+
+Flat = Float32[Tensor, " n"]
 
 
 def compensate(
     evaluator: Evaluator, checkpoint: Checkpoint, network: Network, sensitivity: Params, *, price: float, steps: int
 ) -> Network:
-    r"""The network after some steps down its own loss, each weight still a multiple of its tensor's Δ.
+    r"""The network after some steps down its own loss, each number rounded to a multiple next to the unrounded one.
 
     Unrounded values are kept beside the rounded ones. In each step the gradient of the loss is taken at the rounded
-    weights, the unrounded ones follow it by Adam with steps in proportion to Δ that shrink to nothing, and are rounded
-    anew for rate and distortion. Errors of rounding that add up in the loss are thus turned against each other; ranks
-    and spacings stay. Checked in `tests/truth/test_coarse_grain.py`.
+    weights, the unrounded ones follow it by Adam with steps in proportion to Δ that shrink to nothing, by half a Δ at
+    most in all, and are rounded anew. Errors of rounding that add up in the loss are thus turned against each other;
+    ranks and spacings stay. With a price, rounding weighs rate and distortion as `cheapest` does. Checked in
+    `tests/truth/test_coarse_grain.py`.
 
     Args:
         evaluator: takes the gradients.
@@ -33,73 +38,99 @@ def compensate(
         sensitivity: h, by weight.
         price: λ of the rounding, nats a bit; 0 for the nearest multiple.
         steps: how many; each costs a gradient over all data.
-
-    Raises:
-        GridError: a gradient that is not finite, or factors too large for an exact product.
     """
-    pieces = dict(network.pieces)
-    grids = [grid for piece in pieces.values() for grid in piece.grids]
-    parts = [part for name, piece in pieces.items() for part in _parts(checkpoint, name, piece, sensitivity[name])]
-    ends = np.cumsum([grid.symbols.size for grid in grids])
-    values = np.concatenate([part.values.numpy().ravel() for part in parts])  # unrounded, moved in place
-    shaped = [
-        torch.from_numpy(v).reshape(p.values.shape) for v, p in zip(np.split(values, ends[:-1]), parts, strict=True)
-    ]
-    parts = [part._replace(values=v) for part, v in zip(parts, shaped, strict=True)]
-    spacings = np.repeat(np.array([g.spacing for g in grids], np.float32), [g.symbols.size for g in grids])
-    adam = _Adam(ends)
+    arrays = _Arrays(checkpoint, network)
+    values = arrays.start()
+    if not len(values) or float(values.abs().max()) > _LARGEST:
+        return network
+    low, high = values - _FARTHEST, values + _FARTHEST
+    rule = Thresholds(arrays.weights_of_steps(sensitivity), arrays.owner, price) if price > 0 else None
+    rounded = values.round() if rule is None else rule.rounded(values, arrays.symbols())
+    adam = _Adam(arrays.owner, arrays.sizes)
     for step in range(1, steps + 1):
-        gradients = evaluator.gradient({name: piece.tensor() for name, piece in pieces.items()})
-        flat = [g.numpy().ravel() for name, piece in pieces.items() for g in _by_factor(piece, gradients[name])]
-        move = adam.step(np.concatenate(flat).astype(np.float32), step)
-        move *= spacings
-        move *= _STEP * (1 - (step - 1) / steps)
-        values -= move
-        grids = cheapest(parts, price, grids)
-        rounded = iter(grids)
-        pieces = {name: Piece(p.dtype, tuple(next(rounded) for _ in p.grids)) for name, p in pieces.items()}
-    return checkpoint.network(pieces)
+        gradient = arrays.gradient(evaluator, rounded)
+        values -= adam.step(gradient, step).mul_(_STEP * (1 - (step - 1) / steps))
+        torch.minimum(torch.maximum(values, low, out=values), high, out=values)
+        rounded = values.round() if rule is None else rule.rounded(values, rounded)
+    return checkpoint.network(arrays.pieces(rounded))
+
+
+class _Arrays:
+    """All arrays of a network behind each other, in units of their spacings."""
+
+    def __init__(self, checkpoint: Checkpoint, network: Network) -> None:
+        self._checkpoint, self._network = checkpoint, network
+        self._grids = [grid for piece in network.pieces.values() for grid in piece.grids]
+        self._shapes = [tuple(grid.symbols.shape) for grid in self._grids]
+        self.sizes = [grid.symbols.size for grid in self._grids]
+        counts = torch.tensor(self.sizes, dtype=torch.int64)
+        self.owner: Int64[Tensor, " n"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
+
+    def start(self) -> Flat:
+        """Unrounded values: of a tensor those of the checkpoint, of factors the rounded ones."""
+        found = []
+        for name, piece in self._network.pieces.items():
+            if len(piece.grids) == 1:
+                found.append((self._checkpoint.weights[name] / piece.grids[0].spacing).float().reshape(-1))
+            else:
+                found += [torch.from_numpy(grid.symbols).float().reshape(-1) for grid in piece.grids]
+        return torch.cat(found)
+
+    def symbols(self) -> Flat:
+        """Whole numbers of the network."""
+        return torch.cat([torch.from_numpy(grid.symbols).float().reshape(-1) for grid in self._grids])
+
+    def weights_of_steps(self, sensitivity: Params) -> Flat:
+        """½hΔ² of each number: what a whole step off adds to the loss."""
+        found = []
+        for name, piece in self._network.pieces.items():
+            h = sensitivity[name]
+            if len(piece.grids) == 1:
+                parts = [h]
+            else:
+                left, right = (Piece(torch.float64, (grid,)).tensor() for grid in piece.grids)
+                parts = [h @ right.square().T, left.square().T @ h]
+            found += [(p * (g.spacing**2 / 2)).float().reshape(-1) for p, g in zip(parts, piece.grids, strict=True)]
+        return torch.cat(found)
+
+    def gradient(self, evaluator: Evaluator, rounded: Flat) -> Flat:
+        """Gradient of the loss in each number, in nats a unit of weight."""
+        parts = list(self._scaled(rounded))
+        weights: Params = {}
+        at = iter(parts)
+        for name, piece in self._network.pieces.items():
+            first = next(at)
+            weights[name] = (first if len(piece.grids) == 1 else first @ next(at)).to(piece.dtype)
+        gradients, at, found = evaluator.gradient(weights), iter(parts), []
+        for name, piece in self._network.pieces.items():
+            g, left = gradients[name].float(), next(at)
+            found += [g] if len(piece.grids) == 1 else [g @ next(at).T, left.T @ g]
+        return torch.cat([g.reshape(-1) for g in found])
+
+    def pieces(self, rounded: Flat) -> dict[str, Piece]:
+        """The network's pieces with other whole numbers."""
+        parts = zip(rounded.to(torch.int32).split(self.sizes), self._grids, self._shapes, strict=True)
+        grids = iter([Grid(part.reshape(shape).numpy(), grid.spacing) for part, grid, shape in parts])
+        pieces = self._network.pieces.items()
+        return {name: Piece(piece.dtype, tuple(next(grids) for _ in piece.grids)) for name, piece in pieces}
+
+    def _scaled(self, rounded: Flat) -> Iterator[Tensor]:
+        for part, grid, shape in zip(rounded.split(self.sizes), self._grids, self._shapes, strict=True):
+            yield (part * grid.spacing).reshape(shape)
 
 
 class _Adam:
     """Adam's direction, its squares smoothed by their mean over each array, so that no weight moves for being quiet."""
 
-    def __init__(self, ends: ndarray) -> None:
-        self._starts = np.concatenate([[0], ends[:-1]])
-        self._sizes = ends - self._starts
-        self._first, self._second = np.zeros(ends[-1], np.float32), np.zeros(ends[-1], np.float32)
+    def __init__(self, owner: Int64[Tensor, " n"], sizes: list[int]) -> None:
+        self._owner, self._sizes = owner, sizes
+        self._first, self._second = torch.zeros(len(owner)), torch.zeros(len(owner))
 
-    def step(self, gradient: Float32[ndarray, " n"], step: int) -> Float32[ndarray, " n"]:
+    def step(self, gradient: Flat, step: int) -> Flat:
         a, b = _MEMORY
-        self._first += (1 - a) * (gradient - self._first)
-        gradient *= gradient
-        self._second += (1 - b) * (gradient - self._second)
+        self._first.lerp_(gradient, 1 - a)
+        self._second.lerp_(gradient.square_(), 1 - b)
         squares = self._second / (1 - b**step)
-        full = self._sizes > 0  # an empty array has no sum of its own
-        sums = np.add.reduceat(squares, self._starts[full], dtype=np.float64) / self._sizes[full]
-        typical = np.sqrt(np.maximum(sums, 1e-60)).astype(np.float32)
-        root = np.sqrt(squares)
-        root += np.repeat(np.maximum(typical, np.float32(1e-30)), self._sizes[full])
-        return self._first / (root * np.float32(1 - a**step))
-
-
-def _parts(checkpoint: Checkpoint, name: str, piece: Piece, h: Tensor) -> list[Part]:
-    """Unrounded values with their sensitivities: of a tensor those of the checkpoint, of factors the rounded ones."""
-    if len(piece.grids) == 1:
-        return [Part(checkpoint.weights[name], h, piece.grids[0].spacing)]
-    left, right = (_values(grid) for grid in piece.grids)
-    return [
-        Part(left, h @ right.square().T, piece.grids[0].spacing),
-        Part(right, left.square().T @ h, piece.grids[1].spacing),
-    ]
-
-
-def _values(grid: Grid) -> Tensor:
-    return Piece(torch.float64, (grid,)).tensor()
-
-
-def _by_factor(piece: Piece, gradient: Tensor) -> list[Tensor]:
-    if len(piece.grids) == 1:
-        return [gradient]
-    left, right = (Piece(gradient.dtype, (grid,)).tensor() for grid in piece.grids)
-    return [gradient @ right.T, left.T @ gradient]
+        means = torch.stack([part.mean() if len(part) else part.sum() for part in squares.split(self._sizes)])
+        typical = means.clamp_min(1e-30).sqrt()
+        return self._first / squares.sqrt_().add_(typical[self._owner]).mul_(1 - a**step)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
@@ -21,8 +22,20 @@ _WIDTHS = (4.0, 6.5, 2.5, 10.0)  # in the order of trial; those after the second
 _ITEMS = {"token": 256, "sequence": 256, "sample": 8192}
 _POINTS = 4
 _RANGE = 1e6  # of prices, in both directions from the first
-_PRECISION, _COARSE = 1.05, 1.2  # of the price at the boundary, without and with compensation
-_STEPS = 30  # of compensation
+_PRECISION = 1.05  # of the price at the boundary, without compensation
+_COARSE = 1.1  # with it
+_STEPS, _FEWER = 100, 30  # of compensation; the second where losses are not cheap
+_CHEAP = 1e8  # parameters times items
+_WIDER = 5.0  # spacings that compensation allows, about, in units of the widest without
+
+
+class _Start(NamedTuple):
+    """What compensation begins with."""
+
+    refinements: tuple[Refinement, ...]
+    width: float
+    ranks: dict[str, int]
+    price: float
 
 
 class TunedSearch:
@@ -41,37 +54,45 @@ class TunedSearch:
         self._known_ranks = known_ranks if "ranks" in refinements else {}
         self._trials, self._tolerance, self._refinements = trials, tolerance, refinements
         self._sensitivity = measure(trials, spacing, seed)
-        total = sum(float(h.sum()) for h in self._sensitivity.values()) / trials.checkpoint.task.dimension
-        self._price = total * (spacing / _WIDTHS[0]) ** 2
+        self._total = sum(float(h.sum()) for h in self._sensitivity.values()) / trials.checkpoint.task.dimension
+        self._spacing = spacing
+        self._price = self._total * (spacing / _WIDTHS[0]) ** 2
         self.found: list[tuple[Trial, Network]] = []
 
     def run(self) -> list[tuple[Trial, Network]]:
         """The smallest network within the tolerance for each width and choice of ranks, smallest first."""
         self._choose()
         if "compensation" in self._refinements:
-            for trial, network in self._starts():
-                for refinements in dict.fromkeys([self._refinements, self._even]):
-                    self._price = trial.settings["price"]
-                    self._narrow(trial.settings["width"], ranks(network), _STEPS, refinements)
+            task = self._trials.checkpoint.task
+            steps = _STEPS if task.dimension * len(task.data) <= _CHEAP else _FEWER
+            for start in self._starts():
+                self._narrow(start, steps)
         return sorted(self.found, key=lambda f: f[0].size)
 
-    @property
-    def _even(self) -> tuple[Refinement, ...]:
-        """Without spacings by sensitivity: compensation moves errors to where they cost little by itself."""
-        return tuple(r for r in self._refinements if r != "spacings")
+    def _starts(self) -> list[_Start]:
+        """What compensation begins with: the smallest network's plan, and the plainest, one spacing and nothing else.
 
-    def _starts(self) -> list[tuple[Trial, Network]]:
-        """The smallest network of each choice of ranks, of the two smallest choices."""
-        best: dict[tuple[tuple[str, int], ...], tuple[Trial, Network]] = {}
-        for trial, network in sorted(self.found, key=lambda f: f[0].size):
-            best.setdefault(tuple(ranks(network).items()), (trial, network))
-        return list(best.values())[:2]
+        Compensation moves errors to where they cost little by itself, and rounding for rate, which pulls numbers to
+        zero and holds them there, leaves it less to choose from. Which of the two wins differs from network to network.
+        """
+        plain: tuple[Refinement, ...] = ("compensation",)
+        width = _WIDTHS[0]
+        starts = [_Start(plain, width, {}, self._total * (_WIDER * self._spacing / width) ** 2)]
+        found = [f for f in self.found if "plain" not in f[0].settings]
+        if self._refinements != plain and found:
+            trial, network = min(found, key=lambda f: f[0].size)
+            starts.append(_Start(self._refinements, trial.settings["width"], ranks(network), trial.settings["price"]))
+        return starts
 
     def _choose(self) -> None:
         """Widths and ranks."""
-        best = {width: self._narrow(width, {}) for width in _WIDTHS[:2]}
+        best = {width: self._narrow(self._plain(width, {})) for width in _WIDTHS[:2]}
         further = _WIDTHS[3] if best[_WIDTHS[1]] < best[_WIDTHS[0]] else _WIDTHS[2]
-        best[further] = self._narrow(further, {})
+        best[further] = self._narrow(self._plain(further, {}))
+        if "rounding" in self._refinements:  # which is not always better: sensitivities are estimates
+            price, less = self._price, tuple(r for r in self._refinements if r != "rounding")
+            self._narrow(_Start(less, _WIDTHS[0], {}, self._total * (self._spacing / _WIDTHS[0]) ** 2))
+            self._price = price
         if "ranks" in self._refinements:
             ordered = sorted(best, key=lambda w: best[w])
             for width in ordered[:2]:
@@ -79,39 +100,34 @@ class TunedSearch:
                 chosen = choose_ranks(self._trials.checkpoint, plan)
                 if not chosen:
                     break
-                self._narrow(width, chosen)
+                self._narrow(self._plain(width, chosen))
                 again = choose_ranks(self._trials.checkpoint, plan._replace(price=self._price))
                 if again != chosen:
-                    self._narrow(width, again)
+                    self._narrow(self._plain(width, again))
             if self._known_ranks:
-                self._narrow(ordered[0], self._known_ranks)
+                self._narrow(self._plain(ordered[0], self._known_ranks))
 
-    def _narrow(
-        self,
-        width: float,
-        chosen: dict[str, int],
-        steps: int = 0,
-        refinements: tuple[Refinement, ...] | None = None,
-    ) -> float:
-        """The highest price within the tolerance at a width; the size there, infinite where there is none."""
-        used = self._refinements if refinements is None else refinements
+    def _plain(self, width: float, chosen: dict[str, int]) -> _Start:
+        return _Start(self._refinements, width, chosen, self._price)
+
+    def _narrow(self, start: _Start, steps: int = 0) -> float:
+        """The highest price within the tolerance from a start; the size there, infinite where there is none."""
         known: dict[float, tuple[Trial, Network | None]] = {}
 
         def attempt(price: float) -> Attempt:
-            settings = {"price": price, "width": width, **({"steps": float(steps)} if steps else {})}
-            make = partial(self._make, Plan(self._sensitivity, price, width, used, chosen), steps)
-            return Attempt(ORIGIN, settings, make, lambda network: first_order_bits(network) / 8)
+            settings = {"price": price, "width": start.width, **({"steps": float(steps)} if steps else {})}
+            settings |= {} if start.refinements == self._refinements else {"plain": 1.0}
+            plan = Plan(self._sensitivity, price, start.width, start.refinements, start.ranks)
+            return Attempt(ORIGIN, settings, partial(self._make, plan, steps), lambda n: first_order_bits(n) / 8)
 
         def excess(prices: Sequence[float]) -> list[float]:
             new = [p for p in prices if p not in known]
             known.update(zip(new, self._trials.add([attempt(p) for p in new]), strict=True))
             return [known[p][0].excess for p in prices]
 
-        precision = _COARSE if steps else _PRECISION
-        low, high = self._price / _RANGE, self._price * _RANGE
-        price = boundary(
-            excess, self._tolerance, self._price, low=low, high=high, ratio=precision, at_once=self._trials.workers
-        )
+        at_once, precision = self._trials.workers, _COARSE if steps else _PRECISION
+        low, high = start.price / _RANGE, start.price * _RANGE
+        price = boundary(excess, self._tolerance, start.price, low=low, high=high, ratio=precision, at_once=at_once)
         inside = [(trial, n) for trial, n in known.values() if n is not None and trial.within(self._tolerance)]
         if price is None or not inside:
             return float("inf")

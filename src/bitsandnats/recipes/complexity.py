@@ -47,7 +47,8 @@ class Complexity:
             the float32 arrays.
         task: the coarse network as a Task, on the same data.
         network: the same as it is coded.
-        settings: what made it: `spacing` Δ and `threshold` τ of a global search; `price`, `width`, `steps` of a tuned.
+        settings: what made it: `spacing` Δ and `threshold` τ of a global search; `price`, `width`, `steps` of a tuned,
+            and `plain` where not all refinements were used for it.
         loss: L of the coarse network on the data, nats a unit.
         excess_loss: ΔL, nats a unit.
         excess_loss_se: its standard error, from paired losses of the items.
@@ -141,8 +142,8 @@ def complexity(
         search: of `searched`, how one spacing and threshold for all are found first: `grid`, bisection along spacings
             at several thresholds; `model`, 30 trials of a Gaussian process; `auto`, by what a loss costs.
         refinements: of `searched`, what is tuned after that: `spacings` by measured sensitivity, `rounding` for rate
-            and distortion, `ranks` matrix by matrix, and where losses are cheap `compensation`: 30 gradient steps in
-            which some weights make up for the rounding of others. Fewer for ablation; none for the global search alone.
+            and distortion, `ranks` matrix by matrix, and where losses are cheap `compensation`: 30 or 100 gradient
+            steps in which some weights make up for the rounding of others, all staying next to their unrounded values. Fewer for ablation; none for the global search alone.
         test: data of the same form on which the loss is also given.
         seed: of whatever is random.
         workers: of `searched`, threads that evaluate networks at the same time, where a loss takes long. What is tried

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from bitsandnats._types import Params
-from bitsandnats.compressors.coding.matrices import get_matrix, put_matrix
+from bitsandnats.compressors.coding.matrices import get_matrix, middle, put_matrix
 from bitsandnats.compressors.coding.packing import pack, pack_text, sized, take, unpack, unpack_text
 from bitsandnats.compressors.coding.stream import Reader, Writer
 from bitsandnats.compressors.coding.types import Grid, Network, Piece
 from bitsandnats.errors import ModelError, StoreError, message
 
-_MAGIC, _VERSION = b"BNZ", 1
+_MAGIC, _VERSION = b"BNZ", 2
 _HEAD = 16  # magic, version, checksum, fingerprint
 _DTYPES = (
     torch.float32, torch.bfloat16, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
@@ -99,9 +99,11 @@ def _encode(network: Network) -> tuple[bytes, Sections]:
     raw = pack(b"".join(_raw_bytes(t) for t in network.plain.values()))
     writer = Writer()
     _put_header(writer, network)
-    for piece in network.pieces.values():
-        for grid in piece.grids:
-            put_matrix(writer, _as_matrix(grid.symbols))
+    arrays = [_as_matrix(grid.symbols) for piece in network.pieces.values() for grid in piece.grids]
+    medians = [middle(symbols) for symbols in arrays]
+    writer.put_integers(medians)
+    for symbols, median in zip(arrays, medians, strict=True):
+        put_matrix(writer, symbols - median)
     coded = writer.bytes()
     body = network.fingerprint + sized(text) + sized(raw) + coded
     head = _MAGIC + bytes([_VERSION]) + zlib.crc32(body, _VERSION).to_bytes(4, "little")
@@ -137,6 +139,7 @@ def _read(reader: Reader, names: Sequence[str], config: str, raw: bytes) -> Netw
     table = [math.ldexp(int(m) + (int(h) << _HALF), int(e)) for e, m, h in zip(exponents, low, high, strict=True)]
     grids = sum(1 if rank < 0 else 2 for rank in ranks)
     which = iter(reader.get_uniform(grids, len(table)).tolist())
+    medians = iter(reader.get_integers(grids).tolist())
     first = [name.split(_ALIAS) for name in names]
     coded: dict[str, Piece] = {}
     for (name, *_), dtype, shape, rank in zip(first[:pieces], dtypes[:pieces], shapes[:pieces], ranks, strict=True):
@@ -144,7 +147,7 @@ def _read(reader: Reader, names: Sequence[str], config: str, raw: bytes) -> Netw
         found = []
         for part in parts:
             spacing = table[next(which)]
-            matrix = get_matrix(reader, *_matrix_shape(part))
+            matrix = get_matrix(reader, *_matrix_shape(part)) + next(medians)
             found.append(Grid(matrix.astype(np.int32).reshape(part), spacing))
         coded[name] = Piece(dtype, tuple(found))
     plain = _plain([n[0] for n in first[pieces:]], dtypes[pieces:], shapes[pieces:], raw)

@@ -1,5 +1,6 @@
 """The distribution of some whole numbers: fitted, sent, and then the numbers under it."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -7,21 +8,27 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 from bitsandnats.compressors.coding.stream import (
+    SCALES,
+    SCALES_BELOW,
+    SHAPES,
     Probabilities,
     Reader,
     Writer,
     integer_bits,
     magnitude_law,
+    shaped_bits,
+    shaped_laws,
     spread_index,
 )
-from bitsandnats.compressors.coding.tokens import ALPHABET, BITS, STARTS, to_tokens
+from bitsandnats.compressors.coding.tokens import ALPHABET, CENTRES, to_tokens
 
 WIDTH = 2 * ALPHABET - 1
 """Signed tokens, from −(alphabet − 1) to alphabet − 1; zero lies at `ALPHABET` − 1."""
 
 _STEPS = (1.0, 1.5, 2.5, 4.0)  # of the square roots of counts, in which tables are sent
-_LAW, _MAGNITUDES, _SIGNED = range(3)
-_FORMS = 3
+_LAW, _MAGNITUDES, _SIGNED, _SHAPED = range(4)
+_FORMS = 4
+_NEAR = 4  # scales tried on both sides of the one that the mean gives
 
 Histogram = Int64[ndarray, " signed_token"]
 
@@ -30,7 +37,8 @@ class Fit(NamedTuple):
     """How some numbers are coded, and what that costs.
 
     Attributes:
-        form: law of two bytes with raw signs, table of magnitudes with raw signs, or table of signed tokens.
+        form: law of two bytes with raw signs, table of magnitudes with raw signs, table of signed tokens, or law of a
+            shape and a scale with raw signs.
         numbers: what is sent to describe it.
         probabilities: of tokens, from the first that occurs.
         bits: all that depends on the form: description, tokens and signs. Bits beside tokens are the same for all.
@@ -51,7 +59,7 @@ def signed_tokens(values: Int64[ndarray, " n"]) -> Int64[ndarray, " n"]:
 
 
 def fit(histogram: Histogram) -> Fit:
-    """The cheapest of the three forms for numbers with these signed tokens.
+    """The cheapest of the four forms for numbers with these signed tokens.
 
     Args:
         histogram: how often each signed token occurs, `[WIDTH]`.
@@ -60,7 +68,7 @@ def fit(histogram: Histogram) -> Fit:
     magnitudes = histogram[middle:].copy()
     magnitudes[1:] += histogram[:middle][::-1]
     signs = float(magnitudes[1:].sum())
-    found = [_fit_law(magnitudes, signs)]
+    found = [_fit_law(magnitudes, signs), _fit_shaped(magnitudes, signs)]
     for form, counts, raw in ((_MAGNITUDES, magnitudes, signs), (_SIGNED, histogram, 0.0)):
         table = _fit_table(form, counts)
         found.append(table._replace(bits=table.bits + raw))
@@ -81,6 +89,9 @@ def put(writer: Writer, values: Int64[ndarray, " n"], tokens: Int64[ndarray, " n
     writer.put_uniform(np.array([chosen.form]), _FORMS)
     if chosen.form == _LAW:
         writer.put_uniform(np.asarray(chosen.numbers), 256)
+    elif chosen.form == _SHAPED:
+        writer.put_uniform(np.asarray(chosen.numbers[:1]), SHAPES)
+        writer.put_uniform(np.asarray(chosen.numbers[1:]), SCALES)
     else:
         step, length, *rest = chosen.numbers
         writer.put_uniform(np.array([step]), len(_STEPS))
@@ -103,6 +114,10 @@ def get(reader: Reader, count: int) -> Int64[ndarray, " n"]:
     if form == _LAW:
         zero, spread = (int(v) for v in reader.get_uniform(2, 256))
         tokens = reader.get(count, magnitude_law(zero, spread))
+        first = 0
+    elif form == _SHAPED:
+        shape, scale = int(reader.get_uniform(1, SHAPES)[0]), int(reader.get_uniform(1, SCALES)[0])
+        tokens = reader.get(count, shaped_laws(shape)[scale])
         first = 0
     else:
         step = _STEPS[int(reader.get_uniform(1, len(_STEPS))[0])]
@@ -133,11 +148,24 @@ def entropy_bits(counts: ndarray) -> float:
 def _fit_law(magnitudes: Int64[ndarray, " token"], signs: float) -> Fit:
     total = float(magnitudes.sum())
     zero = int(np.clip(np.floor(256 * magnitudes[0] / total), 0, 255))
-    centres = STARTS + np.ldexp(0.5, BITS.astype(np.int64)) - 0.5
-    mean = float((centres[1:] * magnitudes[1:]).sum()) / signs if signs else 1.0
+    mean = float((CENTRES[1:] * magnitudes[1:]).sum()) / signs if signs else 1.0
     numbers = (zero, spread_index(mean))
     probabilities = magnitude_law(*numbers)
     return Fit(_LAW, numbers, probabilities, 16 + signs + _cross_entropy(magnitudes, probabilities))
+
+
+def _fit_shaped(magnitudes: Int64[ndarray, " token"], signs: float) -> Fit:
+    total = float(magnitudes.sum())
+    mean = float((CENTRES * magnitudes).sum()) / total
+    near = min(max(round(8 * math.log2(max(mean, 2.0**-3))) + SCALES_BELOW, _NEAR), SCALES - 1 - _NEAR)
+    best: Fit | None = None
+    for shape in range(SHAPES):
+        for scale in range(near - _NEAR, near + _NEAR + 1):
+            bits = 10 + signs + float(magnitudes @ shaped_bits(shape)[scale])
+            if best is None or bits < best.bits:
+                best = Fit(_SHAPED, (shape, scale), shaped_laws(shape)[scale], bits)
+    assert best is not None
+    return best
 
 
 def _fit_table(form: int, counts: ndarray) -> Fit:

@@ -16,6 +16,7 @@ _SMALLEST = 64  # numbers a matrix must have for classes to be tried
 _LOOKED_AT = 4096
 _WEIGHED = 1 << 18  # numbers by whose entropy classes are chosen
 _BITS_A_ENTRY = 2.5  # of a sent table, about
+_LAW_BITS, _LAW_LOSS = 14.0, 0.06  # of a law that is no table: bits to say it, and lost a number, about
 _NONE, _ROWS, _COLUMNS, _BOTH = range(4)
 _MODES = 4
 
@@ -33,16 +34,14 @@ class Classes(NamedTuple):
         return np.clip(total, 0, _MOST_CLASSES - 1).astype(np.uint8)
 
 
-def put_matrix(writer: Writer, symbols: Int64[ndarray, "row column"]) -> None:
-    """Sends a matrix: its median, its classes, and class by class the numbers less the median."""
-    if not symbols.size:
+def put_matrix(writer: Writer, values: Int64[ndarray, "row column"]) -> None:
+    """Sends a matrix whose numbers are about zero: its classes, and the numbers class by class."""
+    if not values.size:
         return
-    median = _middle(symbols)
-    writer.put_integers([median])
-    values = symbols - median
     tokens = laws.signed_tokens(values.ravel())
     chosen = _choose(values, tokens)
-    writer.put_uniform(np.array([chosen.mode]), _MODES)
+    if values.size >= _SMALLEST:
+        writer.put_uniform(np.array([chosen.mode]), _MODES)
     for mode, ids in ((_ROWS, chosen.rows), (_COLUMNS, chosen.columns)):
         if chosen.mode in (mode, _BOTH):
             _put_ids(writer, ids)
@@ -61,21 +60,22 @@ def get_matrix(reader: Reader, rows: int, columns: int) -> Int64[ndarray, "row c
     """The matrix that `put_matrix` sent."""
     if not rows * columns:
         return np.zeros((rows, columns), np.int64)
-    median = int(reader.get_integers(1)[0])
-    mode = int(reader.get_uniform(1, _MODES)[0])
+    mode = int(reader.get_uniform(1, _MODES)[0]) if rows * columns >= _SMALLEST else _NONE
     if mode == _NONE:
-        return laws.get(reader, rows * columns).reshape(rows, columns) + median
+        return laws.get(reader, rows * columns).reshape(rows, columns)
     by_row = _get_ids(reader, rows) if mode in (_ROWS, _BOTH) else np.zeros(rows, np.int64)
     by_column = _get_ids(reader, columns) if mode in (_COLUMNS, _BOTH) else np.zeros(columns, np.int64)
     of = Classes(mode, by_row, by_column).of().ravel()
     parts = [laws.get(reader, int(count)) for count in np.bincount(of, minlength=_MOST_CLASSES)]
     values = np.empty(rows * columns, np.int64)
     values[np.argsort(of, kind="stable")] = np.concatenate(parts)
-    return values.reshape(rows, columns) + median
+    return values.reshape(rows, columns)
 
 
-def _middle(symbols: Int64[ndarray, "row column"]) -> int:
-    """The median of some thousand numbers spread over the matrix."""
+def middle(symbols: Int64[ndarray, "row column"]) -> int:
+    """The median of some thousand numbers spread over a matrix; 0 of none."""
+    if not symbols.size:
+        return 0
     some = symbols.ravel()[:: max(1, symbols.size // _LOOKED_AT)]
     return int(np.partition(some, len(some) // 2)[len(some) // 2])
 
@@ -150,9 +150,8 @@ def _classes(scales: ndarray, length: int) -> Int64[ndarray, " n"]:
 
 
 def _cost(counts: ndarray, share: float) -> float:
-    """Entropy of tokens class by class, each counted for as many as it stands for, and about what the tables take."""
-    return (
-        share * laws.entropy_bits(counts)
-        + _BITS_A_ENTRY * float((counts > 0).sum())
-        + 24 * float((counts.sum(1) > 0).sum())
-    )
+    """Entropy of tokens class by class, each counted for as many as it stands for, and about what the laws take."""
+    tables = 24 + _BITS_A_ENTRY * (counts > 0).sum(1)
+    numbers = counts.sum(1)
+    taken = np.minimum(tables, _LAW_BITS + _LAW_LOSS * share * numbers)
+    return share * laws.entropy_bits(counts) + float(taken[numbers > 0].sum())

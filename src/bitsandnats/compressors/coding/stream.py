@@ -9,11 +9,18 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from numpy import ndarray
 
-from bitsandnats.compressors.coding.tokens import ALPHABET, BITS, STARTS, to_tokens
+from bitsandnats.compressors.coding.tokens import ALPHABET, BITS, CENTRES, STARTS, to_tokens
 
 Probabilities = Float64[ndarray, " symbol"]
 
 _EIGHTHS = (1.0, 0.9170, 0.8409, 0.7711, 0.7071, 0.6484, 0.5946, 0.5453)  # 2^(−k/8); any constants would do
+SHAPES = 3
+"""Shapes of `shaped_laws`: Laplace's, one between, Gauss's."""
+
+SCALES, SCALES_BELOW = 256, 24
+"""Scales of `shaped_laws`, and how many of them are below 1."""
+
+_SMALLEST_POWER = 500  # eighths of an octave below the largest probability, where the others end
 _CHUNK = 16  # bits a uniform model takes at once
 
 
@@ -154,6 +161,31 @@ def magnitude_law(zero: int, spread: int) -> Probabilities:
     ratio = 1 - float(np.ldexp(_EIGHTHS[spread % 8], -(spread // 8)))
     beyond = _power(ratio, np.concatenate([STARTS[1:] - 1, [2**32 - 1]]))  # P(magnitude ≥ start | > 0)
     return np.concatenate([[p], (1 - p) * np.maximum(beyond[:-1] - beyond[1:], 0)])
+
+
+@cache
+def shaped_laws(shape: int) -> Float64[ndarray, "scale token"]:
+    r"""Laws of magnitude tokens, $P\propto2^{-(m/s)^a}$ on both sides of zero, for all scales $s=2^{(j-24)/8}$.
+
+    The exponent a is 1, 3/2 or 2; powers are rounded to eighths of an octave, so that every machine has the same.
+
+    Args:
+        shape: from 0 to 2.
+    """
+    scales = np.array([math.ldexp(_EIGHTHS[-j % 8], -(-(j - SCALES_BELOW) // 8)) for j in range(SCALES)])
+    ratio = CENTRES / scales[:, None]
+    power = (ratio, ratio * np.sqrt(ratio), ratio * ratio)[shape]
+    eighths = np.rint(np.minimum(8 * power, _SMALLEST_POWER)).astype(np.int64)
+    law = np.ldexp(np.array(_EIGHTHS)[eighths % 8], BITS.astype(np.int64) - eighths // 8)
+    law[:, 1:] *= 2
+    return law
+
+
+@cache
+def shaped_bits(shape: int) -> Float64[ndarray, "scale token"]:
+    """What each token takes under `shaped_laws`, bits."""
+    law = shaped_laws(shape)
+    return -np.log2(np.maximum(law / law.sum(1, keepdims=True), 2.0**-24))
 
 
 def spread_index(mean: float) -> int:

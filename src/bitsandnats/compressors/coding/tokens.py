@@ -25,6 +25,9 @@ STARTS = _bucket_starts()
 BITS = np.concatenate([np.zeros(EXACT, np.int64), np.repeat(np.arange(1, 29), 8)]).astype(np.uint8)
 """Bits that say which magnitude of the token's it is, beside it."""
 
+CENTRES = STARTS + np.ldexp(0.5, BITS.astype(np.int64)) - 0.5
+"""The middle of each token's magnitudes."""
+
 
 def _compute(magnitudes: Int64[ndarray, " n"]) -> UInt8[ndarray, " n"]:
     return (np.searchsorted(STARTS, magnitudes, side="right") - 1).astype(np.uint8)
