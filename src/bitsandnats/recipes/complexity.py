@@ -143,7 +143,8 @@ def complexity(
             at several thresholds; `model`, 30 trials of a Gaussian process; `auto`, by what a loss costs.
         refinements: of `searched`, what is tuned after that: `spacings` by measured sensitivity, `rounding` for rate
             and distortion, `ranks` matrix by matrix, and where losses are cheap `compensation`: 30 or 100 gradient
-            steps in which some weights make up for the rounding of others, all staying next to their unrounded values. Fewer for ablation; none for the global search alone.
+            steps in which some weights make up for the rounding of others, all staying next to their unrounded values.
+            Fewer for ablation; none for the global search alone.
         test: data of the same form on which the loss is also given.
         seed: of whatever is random.
         workers: of `searched`, threads that evaluate networks at the same time, where a loss takes long. What is tried
