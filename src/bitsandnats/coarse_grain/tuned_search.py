@@ -90,7 +90,8 @@ class TunedSearch:
         further = _WIDTHS[3] if best[_WIDTHS[1]] < best[_WIDTHS[0]] else _WIDTHS[2]
         best[further] = self._narrow(self._plain(further, {}))
         if "rounding" in self._refinements:  # which is not always better: sensitivities are estimates
-            price, less = self._price, tuple(r for r in self._refinements if r != "rounding")
+            price = self._price
+            less: tuple[Refinement, ...] = tuple(r for r in self._refinements if r != "rounding")
             self._narrow(_Start(less, _WIDTHS[0], {}, self._total * (self._spacing / _WIDTHS[0]) ** 2))
             self._price = price
         if "ranks" in self._refinements:
