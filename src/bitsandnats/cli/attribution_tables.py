@@ -80,3 +80,26 @@ def _named(named: Any) -> str:
 
 def _place(item: Any, token: Any) -> str:
     return f"{item}" if token < 0 else f"{item}:{token}"
+
+
+def show_refined(record: dict[str, Any], page: Any, json: bool) -> None:
+    """One row an estimate; or all of the record as JSON."""
+    if json:
+        console.show_json(record)
+        return
+    out, rows = console.output(), record["refined"]
+    show_verdict(record["verdict"]["text"], record["verdict"]["status"], out)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    several = [name for name in ("checkpoint", "component", "data") if len({row[name] for row in rows}) > 1]
+    for name in several or ["component"]:
+        table.add_column(name, no_wrap=True)
+    for name in ("weights", "λ̂, nats", "R̂"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for row in rows:
+        llc = "—" if row["llc"] is None else f"{row['llc']:.3g} ± {row['se']:.1g}" if row["se"] else f"{row['llc']:.3g}"
+        rhat = "—" if row["rhat"] is None else f"{row['rhat']:.2f}"
+        places = [str(row[name]) for name in several or ["component"]]
+        table.add_row(*map(Text, places), f"{row['dimension']:,}", llc, rhat, row["verdict"]["status"])
+    out.print(table, highlight=False)
+    console.show_page(page)

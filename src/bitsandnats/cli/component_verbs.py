@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli import attribution, attribution_tables, console, options, parsing
+from bitsandnats.cli import attribution, attribution_tables, console, options, parsing, refined
 from bitsandnats.errors import InputError, message
 
 EXAMPLES = (
@@ -59,7 +59,7 @@ def susceptibility(
     work = attribution.Work(model, text, context, fold, device, unit, out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
         task = work.load(job)
-        names = _names(task, components)
+        names = refined.names_of(task, parsing.names(components))
         check_disjoint(task, names)
         sides: dict[str, Any] = {"train": as_subset(task, split_items(len(task.data), 0, items)[0])}
         for name, path in probes.items():
@@ -83,16 +83,3 @@ def _probe(text: str) -> tuple[str, Path]:
     if not separator or not name.isalnum() or not path:
         raise InputError(message(expected=expected, got=repr(text), do="give for instance code=src"))
     return name, Path(path)
-
-
-def _names(task: Any, components: str) -> list[str]:
-    """The components that are meant: patterns over their names stand for all that match."""
-    import fnmatch
-
-    from bitsandnats.component import sizes
-
-    known = [name for name, _ in sizes(task)]
-    found: list[str] = []
-    for asked in parsing.names(components):
-        found += [name for name in known if fnmatch.fnmatchcase(name, asked)] or [asked]
-    return list(dict.fromkeys(found))

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from bitsandnats.cli import complexity, console, options, size_tables, tables
+from bitsandnats.cli import attribution_tables, complexity, console, options, refined, size_tables, tables
 
 LLC_EXAMPLES = (
     "bitsandnats llc runs/suite/step768",
     "bitsandnats llc MODEL --text corpus.txt --draws 1000 --out runs/llc",
     "bitsandnats llc MODEL --text corpus.txt --target-se 5% --budget 10m",
     "bitsandnats llc MODEL --text corpus.txt --component layer.0.head.3",
+    "bitsandnats llc MODEL --text corpus.txt --component 'layer.*.head.*,all' --data code=src --out runs/heads",
     "bitsandnats llc package.module:function --controls resolution --json",
 )
 COMPRESS_EXAMPLES = (
@@ -48,8 +49,13 @@ def llc(
     fold: options.Fold = None,
     device: options.Device = None,
     checkpointing: options.Checkpointing = False,
-    component: options.Component = None,
+    component: refined.Component = None,
+    data: refined.OtherData = None,
+    revisions: refined.Revisions = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for the draws and a report.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of several: write them as a table, .parquet.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """The local learning coefficient of one model, with its error bar and its verdict."""
@@ -82,6 +88,17 @@ def llc(
     }
     further = options.names(controls or "")
     check_given(given)
+    if refined.is_refined(component, data, revisions):
+        plain = {"precision", "micro_batch", "statistics", "metric"}
+        only = {f"--{name.replace('_', '-')}": given.pop(name) for name in sorted(plain)}
+        only |= {"--target-se": target_se, "--budget": budget, "--controls": controls}
+        options.check_alone("several components, data or checkpoints", only)
+        texts = options.texts(text, field, items)
+        asked = refined.Asked(model, texts, context, fold, device, unit, component or [], data or [], revisions)
+        found = refined.run(asked, given, seed, out, export)
+        attribution_tables.show_refined(found["record"], found["page"], json)
+        return
+    options.check_alone("one λ̂", {"--export": export})
     check_stopping(given, **stop)
     check_controls(further)
     label, command = options.label(model), console.command_line()
@@ -89,8 +106,8 @@ def llc(
     with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
         job.at("model", 0.0, "loading the model")
         task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit, checkpointing)
-        if component is not None:
-            task = on_component(task, component)
+        if component:
+            task = on_component(task, component[0])
         if out is not None:
             check_run(out, None)
 

@@ -60,10 +60,6 @@ Unit = Annotated[
         metavar="UNIT", help="token (the default) or sequence: what a loss is a mean over.", rich_help_panel=_DATA
     ),
 ]
-Component = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="The part that moves, see 'bitsandnats components'.", rich_help_panel=_DATA),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of every random choice.")]
 Sampler = Annotated[

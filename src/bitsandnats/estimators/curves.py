@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.cluster.vq import kmeans2
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 
 from bitsandnats.errors import InputError, message
 
@@ -71,3 +71,35 @@ def cluster_curves(
         labels = fcluster(tree, clusters, "maxclust")
     seen = {label: place for place, label in enumerate(dict.fromkeys(int(x) for x in labels))}
     return np.array([seen[int(x)] for x in labels], dtype=np.int64)
+
+
+def shapes(curves: Float[ndarray, "curve checkpoint"]) -> Float[ndarray, "curve checkpoint"]:
+    """Each curve less its mean and over its s.d.; a constant one as zeros."""
+    away = curves - curves.mean(1, keepdims=True)
+    spread = away.std(1, keepdims=True)
+    return np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
+
+
+def silhouette(curves: Float[ndarray, "curve checkpoint"], labels: Int[ndarray, " curve"]) -> float:
+    r"""Mean silhouette: $(b-a)/\max(a,b)$ with a the mean distance to the own cluster, b to the nearest other.
+
+    0 for a curve that is alone in its cluster. Source: Rousseeuw (1987). Checked in `tests/test_estimators.py`.
+    """
+    apart = squareform(pdist(curves))
+    found = []
+    for i, own in enumerate(labels):
+        same = np.flatnonzero((labels == own) & (np.arange(len(labels)) != i))
+        others = [apart[i, labels == other].mean() for other in np.unique(labels) if other != own]
+        if not len(same) or not others:
+            found.append(0.0)
+            continue
+        a, b = float(apart[i, same].mean()), float(min(others))
+        found.append((b - a) / max(a, b) if max(a, b) > 0 else 0.0)
+    return float(np.mean(found))
+
+
+def cluster_count(curves: Float[ndarray, "curve checkpoint"], *, most: int = 6, seed: int = 0) -> int:
+    """How many groups, from 2 to `most`, have the largest mean silhouette by k-means; 1 of fewer than 4 curves."""
+    counts = range(2, min(most, len(curves) - 2) + 1)
+    worth = {count: silhouette(curves, cluster_curves(curves, count, seed=seed)) for count in counts}
+    return max(worth, key=lambda count: worth[count], default=1)

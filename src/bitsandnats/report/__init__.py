@@ -27,6 +27,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
         from bitsandnats.report.explore import explore
         from bitsandnats.report.figures import figures
         from bitsandnats.report.page import VEGA_LITE, render
+        from bitsandnats.report.refined_figures import refined_figures
         from bitsandnats.report.style import spec
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("altair", "jinja2", "vl_convert"):
@@ -42,7 +43,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
         found, page = EXPERIMENTS[kind](run)
     else:
         tables = read(run)
-        found = figures(tables)
+        found = figures(tables) + refined_figures(tables.summary)
         page = partial(render, tables, found, explored=explore(run, tables.summary))
     specs = {figure.name: spec(figure.chart) for figure in found}
     if images:

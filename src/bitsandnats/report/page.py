@@ -14,6 +14,7 @@ from bitsandnats.report.control_figures import RESPONSES
 from bitsandnats.report.explore import Section
 from bitsandnats.report.figures import Figure
 from bitsandnats.report.levels import level_axis
+from bitsandnats.report.refined_figures import cluster_rows, refined_rows
 from bitsandnats.report.style import PREDICTORS
 from bitsandnats.report.tables import Row, Tables, chosen_fits, main_tolerance
 
@@ -36,6 +37,7 @@ KINDS = {
     "influence": "Influence of data",
     "kernel": "Loss kernel",
     "susceptibility": "Susceptibilities of components",
+    "refined": "Refined learning coefficients",
     "attribution": "Which data and which components",
 }
 
@@ -91,6 +93,8 @@ def render(
         missing=tables.missing,
         figures=figures,
         specs=specs,
+        refined=refined_rows(summary),
+        clusters=cluster_rows(summary),
         explored=explored[0],
         unexplored=explored[1],
         bundle=javascript() if figures else "",

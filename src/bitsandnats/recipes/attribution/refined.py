@@ -13,7 +13,7 @@ from bitsandnats._types import Progress, silent
 from bitsandnats.calibration import calibrate
 from bitsandnats.component import on_component
 from bitsandnats.errors import InputError, message
-from bitsandnats.estimators.curves import cluster_curves
+from bitsandnats.estimators.curves import cluster_curves, shapes
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.recipes.llc import measure_llc
 from bitsandnats.settings import Settings, changed
@@ -52,11 +52,7 @@ class RefinedLLC:
         Raises:
             InputError: more clusters than components, or a curve with a checkpoint that could not be measured.
         """
-        values = self.curves(data).values
-        away = values - values.mean(1, keepdims=True)
-        spread = away.std(1, keepdims=True)
-        shape = np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
-        return cluster_curves(shape, count, method=method, seed=seed)
+        return cluster_curves(shapes(self.curves(data).values), count, method=method, seed=seed)
 
     def __str__(self) -> str:
         lines = []
