@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bitsandnats.estimators.llc import LLC as LLC
     from bitsandnats.estimators.verdict import Verdict as Verdict
     from bitsandnats.recipes.attribution import influence as influence
+    from bitsandnats.recipes.attribution import keep as keep
     from bitsandnats.recipes.attribution import loss_kernel as loss_kernel
     from bitsandnats.recipes.attribution import observe as observe
     from bitsandnats.recipes.attribution import refined_llc as refined_llc
@@ -53,6 +54,7 @@ _HOMES = {
     "estimate_llc": "bitsandnats.recipes.llc",
     "fold_layer_norm": "bitsandnats.structure",
     "influence": "bitsandnats.recipes.attribution",
+    "keep": "bitsandnats.recipes.attribution",
     "loss_kernel": "bitsandnats.recipes.attribution",
     "observe": "bitsandnats.recipes.attribution",
     "open_run": "bitsandnats.store",
@@ -81,6 +83,7 @@ __all__ = [
     "fold_layer_norm",
     "hf",
     "influence",
+    "keep",
     "loss_kernel",
     "losses",
     "observe",

@@ -23,7 +23,7 @@ from bitsandnats.estimators.kernel_map import kernel_map
 from bitsandnats.estimators.loss_kernel import loss_kernel
 from bitsandnats.estimators.susceptibility import susceptibility
 from bitsandnats.observables.subsets import as_subset
-from bitsandnats.recipes.attribution import maps, stored
+from bitsandnats.recipes.attribution import maps
 from bitsandnats.report import write_report
 from bitsandnats.report.explore.matrix import cluster_order
 from bitsandnats.report.explore.packing import packed, sheet
@@ -63,10 +63,7 @@ def run_of_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = bn.loss_kernel(
             task, settings=SETTINGS, labels=[i // 20 for i in range(40)], previews=images(40), looks=24
         )
-        near = kernel_map(found.tree)
-        record = stored.kernel_summary(task, near, found.tree, label="toy", command=None)
-        folder = tmp_path_factory.mktemp("explored") / "run"
-        return stored.store_attribution(folder, task, found.tree, record, label="toy", kind="kernel").path
+        return bn.keep(found, task, tmp_path_factory.mktemp("explored") / "run", label="toy").path
 
 
 def data_of(page: str, name: str) -> dict[str, Any]:
@@ -221,9 +218,7 @@ def run_of_tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings=settings,
         previews={"train": words, "query": [f"query {i}" for i in range(3)]},
     )
-    record = stored.influence_summary(task, bn.influence(task, run=tree), label="toy", command=None)
-    folder = tmp_path_factory.mktemp("explored") / "run"
-    return stored.store_attribution(folder, task, tree, record, label="toy", kind="influence").path
+    return bn.keep(tree, task, tmp_path_factory.mktemp("explored") / "run", label="toy").path
 
 
 def test_influence_tokens_and_responses_are_those_measured(run_of_tokens: Path):
@@ -270,6 +265,8 @@ def test_a_row_that_does_not_reproduce_says_so(run_of_tokens: Path):
     found = bif(bn.open_run(run_of_tokens).tree("toy", "attribution"))
     told = unpacked(data_of(text, "influence")["reliability"])
     assert np.allclose(told, np.fmin(found.reliability.over_chains, found.reliability.over_draws), atol=0.006)
+    assert "Influence of training samples on queries: " in text
+    assert "susceptibility of components is " in text
     assert f"split-half reliability {found.reliability.overall:.2f}" in text
 
 

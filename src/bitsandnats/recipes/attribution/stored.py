@@ -63,7 +63,7 @@ def store_attribution(
 
 def influence_summary(task: Task, found: Influence, *, label: str, command: str | None) -> dict[str, Any]:
     """An influence matrix as the terminal and the report show it: every query's strongest, and the suspects."""
-    record = _head("influence", task, found.tree, found.verdict, label, command)
+    record = head("influence", task, found.tree, found.verdict, label, command)
     queries = []
     for row in range(found.bif.shape[0]):
         helpful, harmful = found.top(row, _SHOWN)
@@ -84,7 +84,7 @@ def kernel_summary(
     task: Task, found: KernelMap, tree: xr.DataTree, *, label: str, command: str | None
 ) -> dict[str, Any]:
     """A loss kernel as the terminal and the report show it; of many inputs the neighbours of the first thousand."""
-    record = _head("kernel", task, tree, found.verdict, label, command)
+    record = head("kernel", task, tree, found.verdict, label, command)
     near = zip(found.neighbours[:_ROWS, :_SHOWN].tolist(), found.correlation[:_ROWS, :_SHOWN].tolist(), strict=True)
     rows = [
         {"item": i, "nearest": [{"item": j, "correlation": r} for j, r in zip(*both, strict=True)]}
@@ -95,7 +95,7 @@ def kernel_summary(
 
 def susceptibility_summary(task: Task, found: Susceptibility, *, label: str, command: str | None) -> dict[str, Any]:
     """Susceptibilities as the terminal and the report show them: responses to whole probes, and to columns."""
-    record = _head("susceptibility", task, found.tree, found.verdict, label, command)
+    record = head("susceptibility", task, found.tree, found.verdict, label, command)
     data = found.dataset
     probes = [str(name) for name in data["probe"].values]
     worst = np.fmin(data["reliability_over_chains"].values, data["reliability_over_draws"].values)
@@ -165,9 +165,8 @@ def _frame(dataset: xr.Dataset) -> Any:
     return dataset.to_dataframe().reset_index()
 
 
-def _head(
-    kind: str, task: Task, tree: xr.DataTree, verdict: Verdict, label: str, command: str | None
-) -> dict[str, Any]:
+def head(kind: str, task: Task, tree: xr.DataTree, verdict: Verdict, label: str, command: str | None) -> dict[str, Any]:
+    """What all runs of attribution say of themselves."""
     settings = settings_of(tree)
     llc = as_record(estimate(tree))
     return {
