@@ -263,7 +263,7 @@ def test_clusters_stand_together():
 def test_a_row_that_does_not_reproduce_says_so(run_of_tokens: Path):
     text = write_report(run_of_tokens, images=False).read_text(encoding="utf-8")
     found = bif(bn.open_run(run_of_tokens).tree("toy", "attribution"))
-    told = unpacked(data_of(text, "influence")["reliability"])
+    told = unpacked(data_of(text, "influence")["reliability_raw"])
     assert np.allclose(told, np.fmin(found.reliability.over_chains, found.reliability.over_draws), atol=0.006)
     assert "Influence of training samples on queries: " in text
     assert "susceptibility of components is " in text

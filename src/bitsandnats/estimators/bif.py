@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.covariance import correlation, covariance, standard_error, variance
-from bitsandnats.estimators.reliability import Reliability, of_covariance, reliability
+from bitsandnats.estimators.reliability import Reliability, of_correlation, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
 
 SIGN = "negative: more weight for a training sample lowers the query's loss (helps); positive: raises it (harms)"
@@ -128,6 +128,12 @@ def bif(tree: xr.DataTree, train: str = "train", query: str = "query") -> Influe
     known = reliability(tree, of_covariance(tree, query, train), row_variance=rows, what="queries")
     halves = {"reliability_over_chains": known.over_chains, "reliability_over_draws": known.over_draws}
     return Influence(dataset.assign({name: ("query", rows) for name, rows in halves.items()}), known, tree)
+
+
+def normalised_reliability(found: Influence, train: str = "train", query: str = "query") -> Reliability:
+    """How far the rows of the normalised influence reproduce: a covariance's are ruled by the losses that move most."""
+    rows = variance(found.tree, query)
+    return reliability(found.tree, of_correlation(found.tree, query, train), row_variance=rows, what="queries")
 
 
 def check_moved(variances: Float[ndarray, " row"], what: str) -> None:

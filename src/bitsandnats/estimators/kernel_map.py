@@ -11,7 +11,7 @@ from numpy import ndarray
 from bitsandnats.errors import InputError, StoreError, message
 from bitsandnats.estimators.bif import check_moved
 from bitsandnats.estimators.covariance import correlation, covariance, has_pair, moments_of, variance
-from bitsandnats.estimators.reliability import Estimator, Reliability, reliability
+from bitsandnats.estimators.reliability import Estimator, Reliability, of_correlation, reliability
 from bitsandnats.estimators.verdict import Verdict
 
 _COLUMNS = 1000  # that rows are compared on, where there are more
@@ -75,7 +75,9 @@ def kernel_map(tree: xr.DataTree, inputs: str = "inputs", *, count: int = 15) ->
     if has_pair(tree, inputs, inputs):
         whole = covariance(tree, inputs, inputs)
         r = correlation((whole + whole.T) / 2, np.diag(whole), np.diag(whole)).astype(np.float32)
-        judged = reliability(tree, _of_correlation(tree, inputs), row_variance=own, what="inputs", skip_diagonal=True)
+        judged = reliability(
+            tree, of_correlation(tree, inputs, inputs), row_variance=own, what="inputs", skip_diagonal=True
+        )
         near = _nearest(lambda first, last: r[first:last], len(own), count)
         return KernelMap(*near, own, _leading(r), judged, inputs)
     unit = _unit(deviations(tree, inputs).astype(np.float32))
@@ -116,16 +118,6 @@ def deviations(
     values = values if chains is None else values[list(chains)]
     values = values.astype(np.float64)
     return np.moveaxis(values - values.mean(1, keepdims=True), 2, 0).reshape(values.shape[2], -1)
-
-
-def _of_correlation(tree: xr.DataTree, name: str) -> Estimator:
-    """R from the pairs that were kept."""
-
-    def matrix(chains: Sequence[int] | None, blocks: Sequence[int] | None) -> ndarray:
-        found = covariance(tree, name, name, chains=chains, blocks=blocks)
-        return correlation(found, np.diag(found), np.diag(found))
-
-    return matrix
 
 
 def _unit(away: Float[ndarray, "column draw"]) -> Float[ndarray, "column draw"]:

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 from numpy import ndarray
 
-from bitsandnats.estimators.covariance import covariance, moments_of
+from bitsandnats.estimators.covariance import correlation, covariance, moments_of, variances
 from bitsandnats.estimators.diagnostics import convergence
 from bitsandnats.estimators.verdict import CAUTION, NOT_USABLE, USABLE, Verdict
 
@@ -125,6 +125,17 @@ def reliability(
 def of_covariance(tree: xr.DataTree, rows: str, columns: str) -> Estimator:
     """The covariance of two subsets as an estimator from parts of a run."""
     return lambda chains, blocks: covariance(tree, rows, columns, chains=chains, blocks=blocks)
+
+
+def of_correlation(tree: xr.DataTree, rows: str, columns: str) -> Estimator:
+    """The correlation of two subsets as an estimator from parts of a run."""
+
+    def matrix(chains: Sequence[int] | None, blocks: Sequence[int] | None) -> ndarray:
+        pick = slice(None) if chains is None else list(chains)
+        own, other = (variances(tree, name, blocks=blocks)[pick].mean(0) for name in (rows, columns))
+        return correlation(covariance(tree, rows, columns, chains=chains, blocks=blocks), own, other)
+
+    return matrix
 
 
 def effective_draws(tree: xr.DataTree) -> float:

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from bitsandnats.estimators.bif import SIGN, Influence, bif
+from bitsandnats.estimators.bif import SIGN, Influence, bif, normalised_reliability
 from bitsandnats.report.explore.packing import columns_described, packed
 from bitsandnats.report.explore.section import Section, reliability_line, row_reliability
 
@@ -34,7 +34,8 @@ def influence_section(tree: xr.DataTree) -> Section:
         "listed": lists["raw"][0].shape[1],
         "queries": columns_described(tree["subsets/query"].dataset, rows),
         "train": columns_described(tree["subsets/train"].dataset, used),
-        "reliability": packed(row_reliability(found.reliability)[rows], "i8", 0.01),
+        "reliability_raw": packed(row_reliability(found.reliability)[rows], "i8", 0.01),
+        "reliability_normalised": packed(row_reliability(normalised_reliability(found))[rows], "i8", 0.01),
         "suspects": packed(np.searchsorted(used, suspects), "u32"),
         "self": packed(-own[suspects], "f32"),
         "self_median": float(np.median(-own)),

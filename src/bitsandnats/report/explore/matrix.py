@@ -10,8 +10,9 @@ from numpy import ndarray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import pdist
 
-from bitsandnats.estimators.bif import bif
+from bitsandnats.estimators.bif import bif, normalised_reliability
 from bitsandnats.estimators.susceptibility import Susceptibility
+from bitsandnats.estimators.verdict import Verdict
 from bitsandnats.report.explore.packing import columns_described, packed
 from bitsandnats.report.explore.section import Section, reliability_line, row_reliability
 
@@ -35,11 +36,12 @@ def influence_matrix(tree: xr.DataTree) -> Section:
         "title": "The whole matrix of influence",
         "said": "Normalised influence of each training sample (column) on each query (row): blue helps, orange harms.",
     }
-    judged = row_reliability(found.reliability)[rows]
+    known = normalised_reliability(found)
     shown = columns_described(tree["subsets/train"].dataset, columns)
-    numbers = reliability_line(found.reliability, "{:,} queries × {:,} training samples".format(*found.bif.shape))
-    data = field(found.normalised[np.ix_(rows, columns)], names, judged)
-    return _section(words, data | {"columns": shown, "what": "sample", "unit": ""}, found, numbers, found.bif.shape)
+    numbers = reliability_line(known, "{:,} queries × {:,} training samples".format(*found.bif.shape))
+    data = field(found.normalised[np.ix_(rows, columns)], names, row_reliability(known)[rows])
+    data |= {"columns": shown, "what": "sample", "unit": ""}
+    return _section(words, data, known.verdict, numbers, found.bif.shape)
 
 
 def response_matrix(tree: xr.DataTree, found: Susceptibility, probes: Sequence[str]) -> Section:
@@ -69,7 +71,7 @@ def response_matrix(tree: xr.DataTree, found: Susceptibility, probes: Sequence[s
     }
     shape = found.susceptibility.shape
     numbers = reliability_line(found.reliability, "{:,} components × {:,} losses".format(*shape))
-    return _section(words, chosen | further, found, numbers, shape)
+    return _section(words, chosen | further, found.verdict, numbers, shape)
 
 
 def probe_columns(
@@ -120,7 +122,9 @@ def cluster_order(matrix: Float[ndarray, "row column"]) -> Int[ndarray, " row"]:
     return np.asarray(leaves_list(linkage(apart, "average", optimal_ordering=rows <= _OPTIMAL)))
 
 
-def _section(words: dict[str, str], data: dict[str, Any], found: Any, numbers: str, shape: tuple[int, int]) -> Section:
+def _section(
+    words: dict[str, str], data: dict[str, Any], verdict: Verdict, numbers: str, shape: tuple[int, int]
+) -> Section:
     shown = (len(data["rows"]), data["width"])
     there, these = ("{:,} × {:,}".format(*size) for size in (shape, shown))
     part = "" if shown == shape else f" Of {there} evenly spaced {these} are shown."
@@ -132,7 +136,7 @@ def _section(words: dict[str, str], data: dict[str, Any], found: Any, numbers: s
         f"1 − correlation): noise has an order too, so look at the rows’ reliability first.{part}",
         help="Rest the pointer on a cell for its value; click, or use the arrow keys, to choose one and see its column "
         "beside all rows. Plus and minus stretch the columns.",
-        verdict=found.reliability.verdict,
+        verdict=verdict,
         numbers=numbers,
         data=data,
     )

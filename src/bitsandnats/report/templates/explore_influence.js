@@ -1,6 +1,6 @@
 // The table of influence: a few queries at a time, each with the samples that help and harm it most; then the suspects.
 explorers.influence = (root, data) => {
-  const shown = 5, n = data.count, k = data.listed, reliability = scaled(data.reliability);
+  const shown = 5, n = data.count, k = data.listed, judged = { raw: scaled(data.reliability_raw), normalised: scaled(data.reliability_normalised) };
   const open = (part) => ({ sheet: picture(part.sheet), texts: part.texts, marks: part.marks, labels: part.labels,
     label: part.label && unpack(part.label), item: unpack(part.item), token: part.token && unpack(part.token) });
   const queries = open(data.queries), train = open(data.train), lists = {};
@@ -9,6 +9,7 @@ explorers.influence = (root, data) => {
     lists[`${way}_${side}`] = { index: unpack(part.index), raw: unpack(part.raw), se: unpack(part.se), normalised: scaled(part.normalised) };
   }
   let way = "raw", sorting = "order", page = 0;
+  const reliability = (row) => judged[way](row);
 
   function words(source, i, what) {
     const label = labelOf(source, i), said = [`${what} ${source.item[i]}${source.token ? ":" + source.token[i] : ""}`];
