@@ -65,16 +65,17 @@ def kernel_figures(summary: dict[str, Any]) -> list[Figure]:
     rows = [row for row in summary["blocks"] if row["ratio"] is not None]
     if rows:
         caption = (
-            "Root mean square correlation of losses across tasks over that within tasks, without what chance gives, "
-            "with its 95 % chain-bootstrap interval: a mark a network. Noise: the same network, its weights drawn as "
-            "N(w*, 1/γ). Disjoint: half of the hidden units for each task."
+            "Mean square correlation of losses across tasks over that within tasks, without what chance gives, with "
+            "its 95 % chain-bootstrap interval: a mark a network. Noise: the same network, its weights drawn as "
+            "N(w*, 1/γ). Disjoint: half of the hidden units for each task. Copies: the network twice, each input under "
+            "its task's copy."
         )
         found.append(Figure("blocks", "tasks", "Do two tasks share weights?", caption, _blocks(rows), False))
     cells = [cell for row in summary["hierarchy"][:1] for cell in row["cells"]]
     if cells:
         caption = (
             "Mean correlation of the losses of images of each two classes, first network; classes in the order of the "
-            "hierarchy."
+            "hierarchy. Colours end at the largest value between different classes."
         )
         found.append(Figure("classes", "classes", "Kernel of the classes", caption, _matrix(cells, summary), False))
     pairs = [pair for row in summary["hierarchy"] for pair in row["pairs"]]
@@ -104,8 +105,10 @@ def _blocks(rows: list[Row]) -> alt.TopLevelMixin:
 
 def _matrix(cells: list[Row], summary: dict[str, Any]) -> alt.Chart:
     order = summary["class_order"]
-    most = max(abs(cell["value"]) for cell in cells)
-    scale = alt.Scale(domain=[-most, 0, most], range=[RED, "#ffffff", BLUE])
+    most = max(
+        abs(cell["value"]) for cell in cells if cell["one"] != cell["other"]
+    )  # classes with themselves stand out
+    scale = alt.Scale(domain=[-most, 0, most], range=[RED, "#ffffff", BLUE], interpolate="rgb", clamp=True)
     return (
         alt.Chart(values(cells))
         .mark_rect()
