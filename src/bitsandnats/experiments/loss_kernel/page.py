@@ -18,7 +18,7 @@ def verdict(aims: Sequence[Row]) -> dict[str, str]:
         own = [aim for aim in aims if aim["aim"] == name]
         listed.append(f"{name}: {sum(aim['met'] for aim in own)} of {len(own)}")
     status = "aims met" if all(aim["met"] for aim in aims) else "aims not met"
-    return {"status": status, "text": "; ".join(listed) + "."}
+    return {"status": status, "text": "Aims: " + "; ".join(listed) + "."}
 
 
 def findings(summary: dict[str, Any]) -> list[str]:
