@@ -11,11 +11,11 @@ explorers.map = (root, data) => {
   let view = { x: 0.5, y: 0.5, zoom: 1 }, width = 600, height = 560, context = null;
 
   const canvas = element("canvas", {
-    tabindex: "0", role: "img",
+    tabindex: "0", role: "application",
     "aria-label": `Map of ${n} inputs by the loss kernel. Arrow keys choose the next input in a direction, plus and minus zoom, 0 shows all. The nearest inputs of the chosen one are listed beside the map.`,
   });
   const tip = element("div", { class: "tip", hidden: true }), stage = element("div", { class: "stage" }, canvas, tip);
-  const panel = element("div", { class: "panel", "aria-live": "polite" });
+  const panel = element("div", { class: "panel" }), status = element("p", { class: "unseen", role: "status" });
   const legend = element("div", { class: "legend" });
 
   const scale = () => (Math.min(width, height) - 44) * view.zoom;
@@ -101,6 +101,7 @@ explorers.map = (root, data) => {
           element("span", { text: `variance of its loss ${number(variance[i])} nats²` }), element("br"),
           element("span", { class: poor ? "poor" : "", text: rowsReproduce(i) + (poor ? ": its neighbours are not to be relied on" : "") }))),
       element("h4", { text: "Nearest by R" }), list);
+    status.textContent = `${words(i)}, ${rowsReproduce(i)}; nearest: ${words(neighbours[i * near])}, R ${fixed(r(i * near))}`;
     root.dataset.chosen = String(i);
     if (scroll) {
       const x = sx(i), y = sy(i);
@@ -215,7 +216,7 @@ explorers.map = (root, data) => {
       element("button", { type: "button", "aria-label": "Zoom in", text: "+", onclick: () => zoom(1.5) }),
       element("button", { type: "button", "aria-label": "Zoom out", text: "−", onclick: () => zoom(1 / 1.5) }),
       element("button", { type: "button", text: "all", onclick: () => { view = { x: 0.5, y: 0.5, zoom: 1 }; draw(); } })),
-    element("div", { class: "split" }, stage, panel), legend);
+    element("div", { class: "split" }, stage, panel), legend, status);
   showLegend();
   if (source.sheet) source.sheet.image.addEventListener("load", draw);
   onChange(() => { showLegend(); draw(); });

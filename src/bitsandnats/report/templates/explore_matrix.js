@@ -4,7 +4,7 @@ explorers.matrix = (root, data) => {
   const ro = unpack(data.row_order), co = unpack(data.column_order), known = data.columns;
   const source = { sheet: picture(known.sheet), texts: known.texts, marks: known.marks, labels: known.labels, label: known.label && unpack(known.label) };
   const item = unpack(known.item), token = known.token && unpack(known.token), group = known.group && unpack(known.group);
-  const high = Math.max(rows > 120 ? 3 : rows > 40 ? 8 : 20, Math.min(26, 240 / rows)), named = high >= 8;
+  const high = rows > 200 ? 3 : rows > 80 ? 6 : Math.max(13, Math.min(26, 240 / rows)), named = high >= 13;
   const left = named ? Math.min(220, 40 + 6.6 * Math.max(...data.rows.map((name) => name.length))) : 26, top = 4;
   let view = { from: 0, count: columns }, at = [-1, -1], width = 900;
   const get = (r, c) => value(ro[r] * columns + co[c]);  // by place in the picture
@@ -21,9 +21,10 @@ explorers.matrix = (root, data) => {
     context.putImageData(pixels, 0, 0);
   }
 
-  const canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": `Matrix of ${rows} rows and ${columns} columns. Arrow keys choose a cell, whose value and column are told beside it.` });
+  const canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": `Matrix of ${rows} rows and ${columns} columns. Arrow keys choose a cell, whose value and column are told beside it.` });
   const tip = element("div", { class: "tip", hidden: true }), stage = element("div", { class: "stage" }, canvas, tip);
-  const detail = element("div", { class: "detail", "aria-live": "polite" }, element("p", { class: "count", text: "No cell is chosen." }));
+  const status = element("p", { class: "unseen", role: "status" });
+  const detail = element("div", { class: "detail" }, element("p", { class: "count", text: "No cell is chosen." }));
   const x = (c) => left + ((c - view.from) / view.count) * (width - left);
 
   function draw() {
@@ -74,6 +75,7 @@ explorers.matrix = (root, data) => {
       element("p", {}, element("strong", { text: `${data.rows[ro[r]]}: ${signed(get(r, c))}${data.unit}` }),
         element("span", { class: poor(r) ? "poor" : "count", text: poor(r) ? `  this row does not reproduce (reliability ${fixed(worth)})` : `  reliability of the row ${worth.toFixed(2)}` })),
       element("p", {}, sample(source, co[c], 72), element("span", { class: "count", text: "  " + words(c) })), list);
+    status.textContent = `${data.rows[ro[r]]}, ${words(c)}: ${signed(get(r, c))}${data.unit}`;
     root.dataset.chosen = `${r},${c}`;
     draw();
   }
@@ -119,7 +121,7 @@ explorers.matrix = (root, data) => {
   root.append(
     element("div", { class: "toolbar" }, button("+", "Stretch the columns", () => stretch(2)), button("−", "Show more columns", () => stretch(0.5)),
       button("←", "Columns further left", () => move(-0.5)), button("→", "Columns further right", () => move(0.5))),
-    stage, ends, detail);
+    stage, ends, detail, status);
   if (data.responses) {
     const head = element("tr", {}, element("th", { scope: "col", text: "component" }), ...data.probes.map((p) => element("th", { class: "n", scope: "col", text: p })), element("th", { class: "n", scope: "col", text: "reliability" }));
     const body = data.responses.map((row, i) => element("tr", {}, element("th", { scope: "row", text: row.name }),
