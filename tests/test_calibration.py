@@ -8,6 +8,8 @@ from torch import nn
 
 import bitsandnats as bn
 from bitsandnats import toys
+from bitsandnats.calibration import full_batch
+from bitsandnats.calibration.choices import Choices
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.verdict import USABLE
 
@@ -42,6 +44,20 @@ def test_full_batch_route(regression):
     assert found.se < 0.05 * truth
     assert abs(truth - 5) < 0.02 * 5
     assert found.verdict.status == USABLE
+
+
+def test_no_pass_over_all_of_many_data_is_made_to_find_that_it_is_dear():
+    seen = []
+
+    def loss(model, batch):
+        seen.append(batch[0].shape[-2])
+        return (model(batch[0]).squeeze(-1) - batch[1]).square()
+
+    x = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Linear(64, 512), nn.Tanh(), nn.Linear(512, 512), nn.Tanh(), nn.Linear(512, 1))
+    task = bn.Task.from_module(model, loss, (x, x[:, 0]))
+    assert full_batch.plan([task], Choices({"nbeta": 100.0}), 1.0, budget=10.0) is None
+    assert max(seen) < len(x)
 
 
 def test_mini_batch_route(regression):

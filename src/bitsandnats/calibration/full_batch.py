@@ -5,9 +5,10 @@ import time
 
 import torch
 
-from bitsandnats._types import Progress
+from bitsandnats._tree import map_batch
+from bitsandnats._types import Batch, Params, Progress
 from bitsandnats.calibration.choices import Choices
-from bitsandnats.calibration.pilots import FEWEST, PILOT, Route, relaxed
+from bitsandnats.calibration.pilots import FEWEST, PILOT, Route, relaxed, shortened
 from bitsandnats.calibration.pull import choose_pull
 from bitsandnats.settings import Settings
 from bitsandnats.target import LocalPosterior, faster_mode
@@ -17,6 +18,8 @@ _SECONDS = 60.0  # an estimate, calibration included
 _SMALL_DATA, _PATIENCE = 2048, 5.0  # where mini-batches would hold nearly all data anyway
 _CHAINS, _CHEAP = (8, 4), 2e-3  # more chains where one evaluation of them all takes less than this many seconds
 _EVALUATIONS = 9000  # of a typical estimate: pilots, burn-in and draws, times leapfrogs
+_HOPELESS = 10.0  # times what is affordable: there no evaluation of all data is made to find out
+_TASTE = 0.05  # seconds of a pass over some items, from which that over all is told
 _TARGET_SE = 0.02
 _DRAWS = (80, 4000)
 _BURN_IN = 50
@@ -31,14 +34,18 @@ def plan(tasks: list[Task], choices: Choices, kappa: float, *, budget: float | N
     if choices.fields.get("batch_size", items) < items:
         return None
     largest = max(tasks, key=lambda task: task.dimension * len(task.data))
+    small = largest.unit == "sample" and items <= _SMALL_DATA
+    affordable = budget or _SECONDS * (_PATIENCE if small else 1.0)
+    if "sampler" not in choices:
+        least = _CHAINS[-1] * _pass_seconds(largest) * _EVALUATIONS * len(tasks)
+        if least > _HOPELESS * affordable:
+            return None
     for chains in (choices["chains"],) if "chains" in choices else _CHAINS:
         mode = choices.fields.get("mode", "auto")
         mode = faster_mode(largest, None, chains=chains) if mode == "auto" else mode
         seconds = _evaluation_seconds(largest, chains, mode)
         if seconds <= _CHEAP:
             break
-    small = largest.unit == "sample" and items <= _SMALL_DATA
-    affordable = budget or _SECONDS * (_PATIENCE if small else 1.0)
     if "sampler" not in choices and seconds * _EVALUATIONS * len(tasks) > affordable:
         return None
     return Route(chains, mode, seconds, kappa)
@@ -77,6 +84,7 @@ def settle(
     else:
         gamma, reason, pilots, leapfrogs = choose_pull(tasks, choices, route, progress)
         choices.choose("gamma", gamma, reason)
+    pilots, leapfrogs = shortened(tasks, choices, route, pilots, leapfrogs)
     slowest = max(p.tau for p in pilots)
     target = target_se or _TARGET_SE
     wanted = [PILOT[1] * (p.se / (target * max(abs(p.llc), 0.5))) ** 2 for p in pilots if math.isfinite(p.se)]
@@ -105,19 +113,36 @@ def settle(
     return choices.settings()
 
 
+def _pass_seconds(task: Task) -> float:
+    """One chain's pass over all data, from one over so many items that it takes a while."""
+    target = LocalPosterior(task, 1.0, 0.0)
+    position = {name: w.unsqueeze(0) for name, w in task.center.items()}
+    items, most = 1, len(task.data)
+    while True:
+        batch = map_batch(lambda t: t.unsqueeze(0), task.batch(torch.arange(items)))
+        seconds = _timed(target, position, batch)
+        if seconds > _TASTE or items == most:
+            return seconds * most / items
+        items = min(4 * items, most)
+
+
 def _evaluation_seconds(task: Task, chains: int, mode: str) -> float:
     target = LocalPosterior(task, 1.0, 0.0, "vmap" if mode == "vmap" else "loop")
     position = {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in task.center.items()}
     best = math.inf
     for _ in range(3):
-        began = time.perf_counter()
-        target.evaluate(position, None)
-        if task.device.type == "cuda":
-            torch.cuda.synchronize(task.device)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, _timed(target, position, None))
         if best > 1.0:
             break
     return best
+
+
+def _timed(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
+    began = time.perf_counter()
+    target.evaluate(position, batch)
+    if target.task.device.type == "cuda":
+        torch.cuda.synchronize(target.task.device)
+    return time.perf_counter() - began
 
 
 def _span(seconds: float) -> str:

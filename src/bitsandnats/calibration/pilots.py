@@ -17,6 +17,8 @@ from bitsandnats.task import Task
 
 PILOT = (40, 40)  # burn-in and draws
 FEWEST, _MOST = 16, 512  # leapfrogs
+_SHORTEST = 4  # where trajectories are shortened for the price of a draw
+_CHEAPER = 0.9  # price of an effective draw at half the leapfrogs, below which they are halved
 ACROSS = 64  # leapfrogs at most for the sake of flat directions: a stronger pull is cheaper
 _RUN_SECONDS, _RUN_TRANSITIONS = 40.0, 200  # what a run's trajectories may take, and how many there are
 _TAU = 6.0  # draws that one effective draw may take: an angle at random already costs three
@@ -71,6 +73,25 @@ def relaxed(tasks: list[Task], choices: Choices, route: Route, gamma: float, lea
         if leapfrogs >= longest or not all(p.local for p in pilots):
             return pilots, leapfrogs
         leapfrogs = min((2 if slow > _TAU else 4) * leapfrogs, longest)
+
+
+def shortened(
+    tasks: list[Task], choices: Choices, route: Route, pilots: list[Pilot], leapfrogs: int
+) -> tuple[list[Pilot], int]:
+    """Pilots with trajectories halved while that makes an effective draw cheaper and leaves λ̂ as it is."""
+    while leapfrogs > _SHORTEST:
+        shorter = [run_pilot(task, choices, route, choices["gamma"], leapfrogs // 2) for task in tasks]
+        price = max(p.tau for p in shorter) / 2 / max(p.tau for p in pilots)
+        if not (price < _CHEAPER and all(map(_like, pilots, shorter))):
+            break
+        pilots, leapfrogs = shorter, leapfrogs // 2
+    return pilots, leapfrogs
+
+
+def _like(longer: Pilot, shorter: Pilot) -> bool:
+    """The shorter trajectories fill the same reach."""
+    near = abs(shorter.llc - longer.llc) <= 2 * math.hypot(longer.se, shorter.se)
+    return near and shorter.local and max(shorter.gap, longer.gap) <= SPREADING
 
 
 def run_pilot(task: Task, choices: Choices, route: Route, gamma: float, leapfrogs: int) -> Pilot:
