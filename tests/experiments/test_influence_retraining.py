@@ -123,7 +123,7 @@ def test_every_method_is_scored_at_every_fraction(plan, measured):
         assert all(-1 <= cell["low"] <= cell["value"] <= cell["high"] <= 1 for cell in row["methods"].values())
     assert len(summary["aims"]) == 5
     assert 1 <= sum(row["chosen"] for row in summary["chains"]) <= 2
-    assert len(summary["chains"]) == len(plan.chain_settings("digits")) == 3
+    assert len(summary["chains"]) == len(plan.chain_settings("digits")) == 4
     assert [t["fraction"] for t in summary["truths"]] == [0.5, 0.1]
     for stage in ("first", "further networks"):
         done = [event[1] for event in events if event[0] == stage]
@@ -134,7 +134,7 @@ def test_every_method_is_scored_at_every_fraction(plan, measured):
 def test_a_second_run_makes_only_what_is_missing(plan, measured):
     run, _ = measured
     units = sorted(run.path.glob("**/unit.json"))
-    assert len(units) == 2 + 1 + 3 + 1
+    assert len(units) == 2 + 1 + 4 + 1
     before = {path: path.stat().st_mtime_ns for path in units}
     gone = next(path for path in units if "left_out" in str(path))
     gone.unlink()

@@ -66,8 +66,8 @@ def test_in_one_call(quadratics):
     assert np.allclose(found["damped"], -asked @ np.linalg.inv(2 * h + 4 * np.eye(3)) @ train.T)
     assert np.allclose(found["tracin"], 0.1 * found["gradsim"])
     assert found["trak"].dims == ("query", "train")
-    with pytest.raises(InputError, match="baselines among gradsim, tracin, damped, gauss_newton, trak, got 'ekfac'"):
-        bn.influence(task, None, [0], settings=settings, baselines=["ekfac"])
+    with pytest.raises(InputError, match=r"baselines among gradsim, tracin, .*, ekfac, trak, got 'shapley'"):
+        bn.influence(task, None, [0], settings=settings, baselines=["shapley"])
 
 
 def test_normalised_scores_are_cosines_of_what_the_raw_ones_are_products_of(quadratics):

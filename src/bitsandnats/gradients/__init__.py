@@ -9,6 +9,7 @@ METHODS = {
     "gauss_newton": Entry(
         "bitsandnats.gradients.gauss_newton:gauss_newton", "the same with the exact Gauss–Newton matrix"
     ),
+    "ekfac": Entry("bitsandnats.gradients.ekfac:ekfac_influence", "the same with EK-FAC's Fisher information"),
     "trak": Entry("bitsandnats.gradients.projected:projected_influence", "random projections of gradients, whitened"),
 }
 """Baselines by name."""

@@ -16,8 +16,8 @@ DAMPINGS = (0.1, 0.03, 0.01, 0.003, 0.001)
 PROJECTIONS = (32, 128, 512)
 """Random features of the TRAK-like projections."""
 
-RATIOS = (0.03, 0.02)
-"""γ/nβ of chains at nβ = n/ln n, which is a damping; at nβ = 4n the last of them alone."""
+RATIOS = (0.03, 0.01)
+"""γ/nβ of the chains, which is a damping."""
 
 CHECKPOINTS = 5
 """Of training, for TracIn."""
@@ -100,9 +100,9 @@ class Plan:
         return min(self.sizes.train, 1797 - self.sizes.queries) if data == "digits" else self.sizes.train
 
     def chain_settings(self, data: str) -> tuple[Chain, ...]:
-        """Those that are compared: nβ = n/ln n with every ratio, and nβ = 4n with the last one."""
+        """Those that are compared: nβ of n/ln n and of 4n, each with every ratio."""
         n = self.train_items(data)
-        return (*(Chain(n / log(n), ratio) for ratio in RATIOS), Chain(4.0 * n, RATIOS[-1]))
+        return tuple(Chain(nbeta, ratio) for nbeta in (n / log(n), 4.0 * n) for ratio in RATIOS)
 
     def run_settings(self) -> dict[str, Any]:
         """Plain values that define the results, for the run folder."""
@@ -131,7 +131,7 @@ def influence_plan(
     Args:
         data: sets of images; None = all that are installed, of a small run digits.
         models: networks that attributions are made at; None = 3.
-        draws: of each of 16 chains; None = 900, of a small run 300.
+        draws: of each of 16 chains; None = 600, of a small run 250.
         small: 400 training images, fewer subsets and networks.
         seed: of all.
 
@@ -146,6 +146,6 @@ def influence_plan(
             do = f"give {least} or more"
             raise InputError(message(expected=f"at least {least} of {what}", got=str(value), do=do))
     sizes = Sizes(400, 100, 20, 30, 2, 30) if small else Sizes(2000, 200, 20, 40, 4, 60)
-    sampling = Sampling(16, 20, draws or (300 if small else 900))
+    sampling = Sampling(16, 20, draws or (250 if small else 600))
     recipe = Recipe(width=16, steps=200, rate=0.03, decay=0.01)
     return Plan(chosen, (0.5, 0.1), models or 3, sizes, recipe, sampling, seed)

@@ -11,6 +11,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.bif import Influence, bif
 from bitsandnats.gradients import METHODS
 from bitsandnats.gradients.damped import damped_influence
+from bitsandnats.gradients.ekfac import ekfac_influence
 from bitsandnats.gradients.features import Scores
 from bitsandnats.gradients.gauss_newton import gauss_newton
 from bitsandnats.gradients.projected import projected_influence
@@ -89,7 +90,8 @@ def influence(
         train_previews: text or image an item, for the report.
         query_previews: the same of the queries.
         baselines: further matrices in `.dataset`, signed alike: `gradsim`, `tracin`, `trak`, `damped` (exact Hessian,
-            damping γ/nβ, divided by nβ), `gauss_newton` (the same with that matrix); of items, not tokens; each
+            damping γ/nβ, divided by nβ), `gauss_newton` (the same with that matrix), `ekfac` (the same of
+            linear and convolutional layers, by kronfluence); of items, not tokens; each
             raw and, under `NAME_normalised`, as minus the cosine of the features whose inner product it is.
         checkpoints: of `tracin`: the task at each checkpoint of training, and its learning rate.
         progress: told of the work as it is done.
@@ -182,6 +184,9 @@ def with_baselines(
         elif name in ("damped", "gauss_newton"):
             curvature = gauss_newton(task) if name == "gauss_newton" else None
             both = damped_influence(task, train, query, damping=gamma / nbeta, curvature=curvature)
+            found_scores[name] = both._replace(raw=both.raw / nbeta)
+        elif name == "ekfac":
+            both = ekfac_influence(task, train, query, damping=gamma / nbeta)
             found_scores[name] = both._replace(raw=both.raw / nbeta)
         elif name == "trak":
             found_scores[name] = projected_influence(task, train, query, features=min(128, len(train) // 2))
