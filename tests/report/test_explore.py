@@ -285,7 +285,7 @@ def test_tables_text_and_matrices_answer_pointer_and_keys(run_of_tokens: Path, t
         table.querySelector("select").value = "normalised";
         table.querySelector("select").dispatchEvent(new Event("change"));
         said.normalised = table.querySelector(".card .value").textContent;
-        const tokens = text.querySelector(".tokens");
+        const tokens = text.querySelector(".coloured");
         key(tokens, "ArrowRight"); said.first = text.dataset.said;
         key(tokens, "ArrowRight"); said.second = text.dataset.said;
         said.coloured = [...tokens.children].filter((t) => t.style.backgroundColor).length;

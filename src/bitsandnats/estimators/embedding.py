@@ -12,6 +12,7 @@ from bitsandnats.estimators.kernel_map import KernelMap
 
 _FEWEST = 5  # inputs that UMAP can lay out
 _NEAR = 15
+_SPREAD = 2.0  # of the start, over the distance at which UMAP ceases to push points apart: groups stay near each other
 
 
 class Embedding(NamedTuple):
@@ -58,7 +59,7 @@ def umap_embedding(near: KernelMap, *, seed: int = 0) -> Embedding:
         apart = np.sqrt(np.maximum(2 - 2 * near.correlation[:, : count - 1], 0))
         distance = np.concatenate([np.zeros((inputs, 1)), apart], 1).astype(np.float32)
         spread = near.start.std(0)
-        start = near.start / np.where(spread > 0, spread, 1) * 5
+        start = near.start / np.where(spread > 0, spread, 1) * _SPREAD
         umap = UMAP(
             n_neighbors=count,
             min_dist=0.1,

@@ -33,7 +33,7 @@ explorers.tokens = (root, data) => {
     current = null;
     texts.replaceChildren(...all.slice(page * shown, (page + 1) * shown).map((i) => {
       const item = data.items[i];
-      const text = element("div", { class: "tokens", tabindex: "0", role: "group", "aria-label": `${item.name}, move along its tokens with the arrow keys` });
+      const text = element("div", { class: "coloured", tabindex: "0", role: "group", "aria-label": `${item.name}, move along its tokens with the arrow keys` });
       item.tokens.forEach((token, k) => {
         const at = item.at[k], made = element("span", { "data-at": String(at), "data-text": token.trim() || (token.includes("\n") ? "new line" : "space") });
         made.textContent = token.replace(/\n/g, "↵\n");
@@ -65,7 +65,7 @@ explorers.tokens = (root, data) => {
   });
   texts.addEventListener("pointerleave", () => { tip.hidden = true; });
   texts.addEventListener("keydown", (e) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, Home: -1e9, End: 1e9 }[e.key], text = e.target.closest(".tokens");
+    const step = { ArrowRight: 1, ArrowLeft: -1, Home: -1e9, End: 1e9 }[e.key], text = e.target.closest(".coloured");
     if (!step || !text) return;
     e.preventDefault();
     const tokens = [...text.children], from = tokens.indexOf(current);
