@@ -50,7 +50,7 @@ def compensate(
     for step in range(1, steps + 1):
         gradient = arrays.gradient(evaluator, rounded)
         values -= adam.step(gradient, step).mul_(_STEP * (1 - (step - 1) / steps))
-        torch.minimum(torch.maximum(values, low, out=values), high, out=values)
+        torch.clamp(values, low, high, out=values)
         rounded = values.round() if rule is None else rule.rounded(values, rounded)
     return checkpoint.network(arrays.pieces(rounded))
 
@@ -65,6 +65,7 @@ class _Arrays:
         self.sizes = [grid.symbols.size for grid in self._grids]
         counts = torch.tensor(self.sizes, dtype=torch.int64)
         self.owner: Int64[Tensor, " n"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
+        self._spacings = torch.tensor([grid.spacing for grid in self._grids])[self.owner]
 
     def start(self) -> Flat:
         """Unrounded values: of a tensor those of the checkpoint, of factors the rounded ones."""
@@ -115,8 +116,8 @@ class _Arrays:
         return {name: Piece(piece.dtype, tuple(next(grids) for _ in piece.grids)) for name, piece in pieces}
 
     def _scaled(self, rounded: Flat) -> Iterator[Tensor]:
-        for part, grid, shape in zip(rounded.split(self.sizes), self._grids, self._shapes, strict=True):
-            yield (part * grid.spacing).reshape(shape)
+        for part, shape in zip((rounded * self._spacings).split(self.sizes), self._shapes, strict=True):
+            yield part.view(shape)
 
 
 class _Adam:

@@ -29,7 +29,11 @@ class StackedData:
     def batch(self, indices: Tensor) -> Batch:
         """The items at `indices`; index axes come first."""
         flat = indices.reshape(-1)
-        return map_batch(lambda t: t.index_select(0, flat).view(*indices.shape, *t.shape[1:]), self.stacked)
+
+        def chosen(t: Tensor) -> Tensor:
+            return t.index_select(0, flat.to(t.device)).view(*indices.shape, *t.shape[1:])
+
+        return map_batch(chosen, self.stacked)
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,8 @@ _ALL = (
     (
         "figure-6", "promises", "Figure 6: generalisation bound",
         "Bound on the error rate over all pairs that the code's length gives with probability 95 %, the least over the "
-        "tolerances. Above the dashed line it says nothing; the number still orders the regimes by error and bytes "
+        "tolerances up to 1 nat: at larger ones a constant guess, of few bytes, can be all there is. Above the dashed "
+        "line it says nothing; the number still orders the regimes by error and bytes "
         f"together. {_SEEDS}",
     ),
     (
@@ -282,8 +283,8 @@ _ALL = (
     ),
     (
         "figure-11", "promises", "Figure 11: total description length",
-        "Bits of the coarse network and of the training labels under it, the least over the tolerances. It falls where "
-        f"a shorter network describes the same data as well. {_SEEDS}",
+        "Bits of the coarse network and of the training labels under it, the least over the tolerances up to 1 nat. It "
+        f"falls where a shorter network describes the same data as well. {_SEEDS}",
     ),
     (
         "llc", "the LLC", "The LLC over the same checkpoints",

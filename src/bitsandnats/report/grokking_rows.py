@@ -60,10 +60,13 @@ def at_tolerance(tolerance: float, name: str = "bytes") -> Value:
     return value
 
 
+_LARGEST = 1.0  # nats; of the tolerances over which a least is taken
+
+
 def least(name: str) -> Value:
-    """The least of a number over the tolerances."""
+    """The least of a number over the tolerances up to 1 nat: at larger ones a constant guess can be all there is."""
 
     def value(checkpoint: Row) -> float | int | None:
-        return min((p[name] for p in checkpoint["points"]), default=None)
+        return min((p[name] for p in checkpoint["points"] if p["tolerance"] <= _LARGEST), default=None)
 
     return value
