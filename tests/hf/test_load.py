@@ -266,3 +266,14 @@ def test_text_too_short(checkpoint, tmp_path):
 
 def test_loss_is_a_value():
     assert CausalLMLoss() == CausalLMLoss()
+
+
+def test_tokens_of_one_character_are_told_with_the_last():
+    class Bytes:
+        def decode(self, tokens):
+            return bytes(tokens).decode("utf-8", errors="replace")
+
+    said = "aλ→b".encode()
+    row = torch.tensor([[*said, -1]])
+    assert hf.decoded_tokens(Bytes(), row) == [["a", "", "λ", "", "", "→", "b", ""]]
+    assert hf.decoded_tokens(Bytes(), torch.tensor([[0xFF, 0x61]])) == [["", "\ufffda"]]  # bytes of no character

@@ -19,6 +19,7 @@ from bitsandnats.hf.datasets import dataset_documents, is_dataset
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Files, folders, `dataset:org/name` or saved datasets; one or several."""
 
+_BYTES = 4  # of the longest character of UTF-8
 _NAMED = re.compile(r"([A-Za-z][\w.-]*)=(.+)", re.DOTALL)
 
 
@@ -196,6 +197,23 @@ def decoded(tokenizer: Any, contexts: Int[Tensor, "item context"]) -> list[str]:
 
 
 def decoded_tokens(tokenizer: Any, contexts: Int[Tensor, "item context"]) -> list[list[str]]:
-    """Each token of each context as the text that it stands for; padding as nothing."""
+    """Each token of each context as the text that it stands for; padding as nothing.
+
+    A character that is made of several tokens' bytes is the last one's, and the others stand for nothing.
+    """
     with quiet():
-        return [[tokenizer.decode([token]) if token >= 0 else "" for token in row.tolist()] for row in contexts]
+        return [_pieces(tokenizer, row[row >= 0].tolist()) + [""] * int((row < 0).sum()) for row in contexts]
+
+
+def _pieces(tokenizer: Any, tokens: list[int]) -> list[str]:
+    found: list[str] = []
+    open_bytes: list[int] = []
+    for token in tokens:
+        text = tokenizer.decode([*open_bytes, token])
+        if text.endswith("\ufffd") and len(open_bytes) < _BYTES - 1:
+            open_bytes.append(token)
+            found.append("")
+        else:
+            open_bytes = []
+            found.append(text)
+    return found
