@@ -6,7 +6,7 @@ import xarray as xr
 
 import bitsandnats as bn
 from bitsandnats import toys
-from bitsandnats.errors import DataError, StoreError
+from bitsandnats.errors import DataError, InputError, StoreError
 from bitsandnats.estimators.embedding import principal_embedding
 from bitsandnats.estimators.kernel_map import kernel_map
 from bitsandnats.estimators.loss_kernel import loss_kernel, mantel
@@ -85,6 +85,18 @@ def test_principal_coordinates_are_the_best_of_two_dimensions(both_ways: xr.Data
     centred = away @ loss_kernel(both_ways).correlation @ away
     left = np.linalg.eigvalsh(centred - found @ found.T)
     assert np.abs(left).max() == pytest.approx(np.linalg.eigvalsh(centred)[-3], abs=1e-4)
+
+
+def test_clusters_are_groups_of_inputs_that_move_alike(both_ways: xr.DataTree) -> None:
+    kernel = loss_kernel(both_ways)
+    found = kernel.clusters(4)
+    assert set(found.tolist()) == set(range(4))
+    same = found[:, None] == found[None, :]
+    np.fill_diagonal(same, False)
+    apart = ~same & ~np.eye(24, dtype=bool)
+    assert kernel.correlation[same].mean() > 0.5 > 0.1 > kernel.correlation[apart].mean()
+    with pytest.raises(InputError, match="from 1 to 24 clusters, the inputs, got 25"):
+        kernel.clusters(25)
 
 
 def test_what_has_neither_traces_nor_pairs_is_refused(both_ways: xr.DataTree) -> None:

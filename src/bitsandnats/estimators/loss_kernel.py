@@ -12,6 +12,8 @@ from numpy import ndarray
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.bif import check_moved
 from bitsandnats.estimators.covariance import chain_sums, correlation, covariance, moments_of, standard_error, variance
+from bitsandnats.estimators.embedding import Embedding, umap_embedding
+from bitsandnats.estimators.kernel_map import kernel_map
 from bitsandnats.estimators.reliability import Reliability, bootstrap, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
 
@@ -70,6 +72,32 @@ class LossKernel:
             raise InputError(message(expected=f"an input from 0 to {rows - 1}", got=str(input), do="name one of them"))
         order = [int(i) for i in np.argsort(-self.correlation[input]) if i != input % rows]
         return [(i, float(self.correlation[input, i])) for i in order[:count]]
+
+    def embedding(self, *, seed: int = 0) -> Embedding:
+        """A map of the inputs by UMAP, see `estimators.embedding`.
+
+        Raises:
+            InputError: umap-learn is not installed, or fewer than 5 inputs.
+        """
+        return umap_embedding(kernel_map(self.tree, self.subset), seed=seed)
+
+    def clusters(self, count: int) -> Int[ndarray, " input"]:
+        """The cluster of each input, from 0 on in the order in which they appear: average linkage of 1 − R.
+
+        Raises:
+            InputError: more clusters than inputs.
+        """
+        inputs = len(self.kernel)
+        if not 1 <= count <= inputs:
+            raise InputError(
+                message(expected=f"from 1 to {inputs} clusters, the inputs", got=str(count), do="ask for fewer")
+            )
+        from scipy.cluster.hierarchy import fcluster, linkage
+
+        above = np.triu_indices(inputs, 1)
+        found = fcluster(linkage(1 - self.correlation[above], "average"), count, "maxclust")
+        seen = {label: place for place, label in enumerate(dict.fromkeys(found.tolist()))}
+        return np.array([seen[label] for label in found.tolist()], dtype=np.int64)
 
     def spectrum(self) -> Float[ndarray, " input"]:
         """Eigenvalues of K, the largest first; none is negative but for rounding."""
