@@ -145,7 +145,7 @@ def kept() -> dict[str, dict[str, Any]]:
 def keep(key: str, row: dict[str, Any] | None) -> None:
     if row is not None:
         with KEPT.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **row}) + "\n")
+            file.write(json.dumps({"key": key, "torch": torch.__version__, **row}) + "\n")
 
 
 def measure(case: str, parts: tuple[str, ...]) -> None:

@@ -34,7 +34,7 @@ def write(rows: Rows, cases: dict[str, str]) -> None:
     blocks = [
         "# Bytes of networks",
         "Made by `python benchmarks/codec.py`; nothing is typed by hand. "
-        f"bitsandnats {bn.__version__}, torch {torch.__version__}, Python {platform.python_version()}, one thread.",
+        f"bitsandnats {bn.__version__}, torch {torch.__version__}, Python {platform.python_version()}, one thread.{_elsewhere(rows)}",
         "ε in nats a sample or token, on the training data. Sizes in bytes.",
         "\n".join(
             f"* `{name}`: {cases[name]}; {rows[name]['parameters']:,} parameters{_facts(rows[name])}"
@@ -47,6 +47,17 @@ def write(rows: Rows, cases: dict[str, str]) -> None:
         *_speed(rows),
     ]
     OUT.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _elsewhere(rows: Rows) -> str:
+    """Which parts another version of torch made, on another machine."""
+    others: dict[str, list[str]] = {}
+    for key, row in rows.items():
+        if row.get("torch", torch.__version__) != torch.__version__ and "/" in key:
+            others.setdefault(row["torch"], []).append(key)
+    return "".join(
+        f" With torch {name}, on another machine: {', '.join(sorted(keys))}." for name, keys in others.items()
+    )
 
 
 def _facts(row: dict[str, Any]) -> str:
@@ -103,6 +114,8 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
         "The smallest network within ε. Published: Algorithm 1 with 62 trials and bzip2 of the float32 arrays; in brackets with −0 written "
         "as 0, which the published arithmetic does not do.",
         _table(("case", "ε", "published", "Algorithm 2", "ours", "ours / published"), lines),
+        "Compensation begins twice, with the network of the other parts and with one spacing and nothing else, and the smaller result counts: "
+        "where that of the second is the smaller one, leaving out another part changes nothing.",
         "What each part adds, each column with all parts to its left:",
         _table(("case", "ε", *ADDED), [(n, r["tolerance"], *(r[k]["bytes"] for k in ADDED)) for n, r in found]),
         *_left_out(rows, present),

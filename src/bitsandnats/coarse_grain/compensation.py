@@ -46,7 +46,7 @@ def compensate(
     low, high = values - _FARTHEST, values + _FARTHEST
     rule = Thresholds(arrays.weights_of_steps(sensitivity), arrays.owner, price) if price > 0 else None
     rounded = values.round() if rule is None else rule.rounded(values, arrays.symbols())
-    adam = _Adam(arrays.owner, arrays.sizes)
+    adam = _Adam(arrays.sizes)
     for step in range(1, steps + 1):
         gradient = arrays.gradient(evaluator, rounded)
         values -= adam.step(gradient, step).mul_(_STEP * (1 - (step - 1) / steps))
@@ -123,15 +123,17 @@ class _Arrays:
 class _Adam:
     """Adam's direction, its squares smoothed by their mean over each array, so that no weight moves for being quiet."""
 
-    def __init__(self, owner: Int64[Tensor, " n"], sizes: list[int]) -> None:
-        self._owner, self._sizes = owner, sizes
-        self._first, self._second = torch.zeros(len(owner)), torch.zeros(len(owner))
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = sizes
+        self._first, self._second = torch.zeros(sum(sizes)), torch.zeros(sum(sizes))
 
     def step(self, gradient: Flat, step: int) -> Flat:
         a, b = _MEMORY
         self._first.lerp_(gradient, 1 - a)
         self._second.lerp_(gradient.square_(), 1 - b)
         squares = self._second / (1 - b**step)
-        means = torch.stack([part.mean() if len(part) else part.sum() for part in squares.split(self._sizes)])
-        typical = means.clamp_min(1e-30).sqrt()
-        return self._first / squares.sqrt_().add_(typical[self._owner]).mul_(1 - a**step)
+        typical = [part.mean().clamp_min_(1e-30).sqrt_() for part in squares.split(self._sizes)]
+        squares.sqrt_()
+        for part, own in zip(squares.split(self._sizes), typical, strict=True):
+            part.add_(own)
+        return self._first / squares.mul_(1 - a**step)

@@ -64,9 +64,8 @@ class TunedSearch:
         self._choose()
         if "compensation" in self._refinements:
             task = self._trials.checkpoint.task
-            steps = _STEPS if task.dimension * len(task.data) <= _CHEAP else _FEWER
             for start in self._starts():
-                self._narrow(start, steps)
+                self._narrow(start, compensation_steps(task.dimension, len(task.data)))
         return sorted(self.found, key=lambda f: f[0].size)
 
     def _starts(self) -> list[_Start]:
@@ -142,6 +141,11 @@ class TunedSearch:
         if not steps:
             return network
         return compensate(evaluator, self._trials.checkpoint, network, self._sensitivity, price=plan.rate, steps=steps)
+
+
+def compensation_steps(dimension: int, items: int) -> int:
+    """How many gradient steps compensation takes: fewer where losses are not cheap, by parameters times items."""
+    return _STEPS if dimension * items <= _CHEAP else _FEWER
 
 
 def measure(trials: Trials, spacing: float, seed: int) -> Params:

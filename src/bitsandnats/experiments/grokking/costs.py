@@ -10,6 +10,7 @@ import torch
 from bitsandnats import losses
 from bitsandnats._types import silent
 from bitsandnats.coarse_grain import Trials, coarse_grain, read_checkpoint
+from bitsandnats.coarse_grain.tuned_search import compensation_steps
 from bitsandnats.compressors.coding import first_order_bits
 from bitsandnats.experiments.grokking.networks import fresh
 from bitsandnats.experiments.grokking.plan import Arm, Plan, training_pairs
@@ -27,7 +28,7 @@ from bitsandnats.task import Task
 _TRIALS = {"tuned": 110, "ranks": 110, "global": 45, "published": 62}
 """Coarse networks tried a tolerance: those of measured checkpoints, on average."""
 
-_COMPENSATED = 6  # networks of 30 gradients each, a tolerance of a tuned search
+_COMPENSATED = 12  # networks, a tolerance of a tuned search
 _GRADIENT = 3.0  # a gradient over a loss
 _MODEL = 0.4  # seconds that a Gaussian process takes a trial
 _CONTROLS = 1.3
@@ -99,7 +100,7 @@ def _group(
         training = step * kept * steps * plan.seeds
         complexity = count * _TRIALS[plan.grade] * trial
         if plan.grade == "tuned":
-            complexity += count * _COMPENSATED * 30 * _GRADIENT * loss
+            complexity += count * _COMPENSATED * compensation_steps(parameters, pairs) * _GRADIENT * loss
         if plan.grade == "published":
             complexity += count * 62 * _MODEL
         llc = plan.sampling.chains * (plan.sampling.burn_in + plan.sampling.draws) * _GRADIENT * _CONTROLS * loss
