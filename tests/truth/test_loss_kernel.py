@@ -1,5 +1,9 @@
 """A kernel against a hierarchy: a planted one is found, a random one is not. A kernel without its matrix."""
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -103,3 +107,29 @@ def test_what_has_neither_traces_nor_pairs_is_refused(both_ways: xr.DataTree) ->
     without = both_ways.filter(lambda node: node.name != "traces")
     with pytest.raises(StoreError, match="the traces or all pairs of other, got neither"):
         kernel_map(without, "other")
+
+
+def test_what_umap_is_given(both_ways: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Itself and its nearest at √(2 − 2R), from the principal coordinates, seeded; the real one is slow to compile."""
+    given: dict[str, Any] = {}
+
+    class Umap:
+        def __init__(self, **options: Any) -> None:
+            given.update(options)
+
+        def fit_transform(self, values: np.ndarray) -> np.ndarray:
+            return values + 1
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Umap))
+    kernel = loss_kernel(both_ways)
+    found = kernel.embedding(seed=3)
+    index, distance = given["precomputed_knn"]
+    assert (found.method, found.seed, given["random_state"], given["n_neighbors"]) == ("umap", 3, 3, 15)
+    assert index[:, 0].tolist() == list(range(24))
+    assert not distance[:, 0].any()
+    r = np.take_along_axis(kernel.correlation, index, 1)[:, 1:]
+    assert np.allclose(distance[:, 1:], np.sqrt(2 - 2 * r), atol=1e-3)
+    assert found.coordinates.shape == given["init"].shape == (24, 2)
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(InputError, match="expected umap-learn, got none installed"):
+        kernel.embedding()
