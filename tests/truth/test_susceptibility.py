@@ -110,6 +110,14 @@ def test_disjoint_modules_are_recovered(disjoint):
     assert found.verdict.status == "usable"
 
 
+def test_specific_responses_are_the_same_wherever_a_module_changes_nothing(disjoint):
+    task, _, _, run = disjoint
+    specific = bn.susceptibility(task, run=run).specific()
+    for own, others in ((specific[0, :30], specific[0, 30:]), (specific[1, 30:], specific[1, :30])):
+        assert np.ptp(others) < 1e-6 * np.ptp(own)
+        assert own.mean() < 0 < others.min()
+
+
 def test_disjoint_modules_share_no_covariance(disjoint):
     from bitsandnats.estimators.loss_kernel import block_energy, purity
 

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import console, experiment_tables, options, reproduce_attribution, reproduce_grokking
+from bitsandnats.cli import (
+    console,
+    experiment_tables,
+    options,
+    reproduce_attribution,
+    reproduce_grokking,
+    reproduce_heads,
+)
 from bitsandnats.errors import InputError, message
 
 DLN_EXAMPLES = (
@@ -31,6 +38,12 @@ app.command("influence-retraining", epilog="\n".join(("Examples:", *reproduce_at
 )
 app.command("loss-kernel", epilog="\n".join(("Examples:", *reproduce_attribution.KERNEL_EXAMPLES)))(
     reproduce_attribution.loss_kernel
+)
+app.command("susceptibility", epilog="\n".join(("Examples:", *reproduce_heads.SUSCEPTIBILITY_EXAMPLES)))(
+    reproduce_heads.susceptibility
+)
+app.command("refined-llc", epilog="\n".join(("Examples:", *reproduce_heads.REFINED_EXAMPLES)))(
+    reproduce_heads.refined_llc
 )
 
 

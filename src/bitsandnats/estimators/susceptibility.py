@@ -37,7 +37,9 @@ class Susceptibility:
     Attributes:
         dataset: `susceptibility` (component, column), squared nats, of every item or token of the probes, with
             `susceptibility_se`; `response` (component, probe), of each probe as a whole, with `response_se`; `phi`, the
-            mean rise of L in each component's own chains. Coordinates: probe, item, token and weight of each column.
+            mean rise of L in each component's own chains; `shift` (column), the mean rise of ℓ − L in the chains of the
+            whole network, which every component's χ/φ has in common. Coordinates: probe, item, token and weight of each
+            column.
         reliability: how far the rows reproduce.
         tree: the run.
     """
@@ -67,6 +69,17 @@ class Susceptibility:
         away = chi - chi.mean(1, keepdims=True)
         spread = away.std(1, keepdims=True)
         return np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
+
+    def specific(self) -> Float[ndarray, "component column"]:
+        r"""What components do not have in common, per rise of L: $(\chi/\langle\phi\rangle-shift)/\langle\phi\rangle$.
+
+        That is $-Cov_C(L,\ell-L)/\langle\phi\rangle^2-\langle\Delta(\ell-L)\rangle_C/\langle\phi\rangle$, from the
+        component's own chains alone. −k where what moves the component raises the loss k times as much beyond the
+        mean loss; one and the same positive number wherever it changes nothing. Checked in
+        `tests/truth/test_susceptibility.py`.
+        """
+        phi = self.dataset["phi"].values[:, None]
+        return (self.susceptibility / phi - self.dataset["shift"].values) / phi
 
     def principal(self, rank: int = 2) -> Components:
         """Principal components of the standardised responses, columns as observations.
@@ -151,6 +164,7 @@ def susceptibility(tree: xr.DataTree, probes: Sequence[str], reference: str = "t
             "response": (("component", "probe"), response.mean(1)),
             "response_se": (("component", "probe"), _se(response)),
             "phi": ("component", phi.mean(1)),
+            "shift": ("column", _full_shift(tree, probes, reference)),
         },
         coords={
             "component": names,
@@ -204,6 +218,19 @@ def _by_chain(
         shift = (there - own[:, None]) - (here - whole[:, None]).mean(0)
         found.append(-(joint - base[pick][:, None] + phi[:, None] * shift))
     return np.concatenate(found, 1), phi
+
+
+def _full_shift(tree: xr.DataTree, probes: Sequence[str], reference: str) -> Float[ndarray, " column"]:
+    """Mean rise of each column's ℓ − L above its value at w*, over the chains of the whole network."""
+    kept = moments_of(tree)
+
+    def rise(name: str) -> tuple[ndarray, ndarray]:
+        own = tree[f"subsets/{name}"].dataset
+        return _chain_mean(kept, name, None).mean(0) - own["center_loss"].values, own["weight"].values
+
+    total, units = rise(reference)
+    each = [change / weight for change, weight in map(rise, probes)]
+    return np.concatenate(each) - total.sum() / units.sum()
 
 
 def _chain_mean(kept: xr.Dataset, name: str, blocks: Sequence[int] | None) -> Float[ndarray, "chain column"]:

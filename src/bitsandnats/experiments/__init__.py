@@ -31,5 +31,13 @@ registry = Registry(
             "bitsandnats.experiments.loss_kernel:loss_kernel_plan",
             "loss kernels of two tasks against controls, and of images against WordNet's tree (2509.26537)",
         ),
+        "susceptibility": Entry(
+            "bitsandnats.experiments.susceptibility:susceptibility_plan",
+            "attention heads told apart by how they respond to shifts of the data, against ablation (2504.18274)",
+        ),
+        "refined-llc": Entry(
+            "bitsandnats.experiments.refined_llc:refined_llc_plan",
+            "refined LLCs of attention heads over training, their curves grouped, against ablation (2410.02984)",
+        ),
     },
 )

@@ -52,6 +52,17 @@ def number(value: float | None, form: str = ".2f") -> str:
     return "—" if value is None else f"{value:{form}}"
 
 
+def spread(values: Sequence[float | None], form: str = ".2f") -> str:
+    """Mean ± standard deviation, of those that there are."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return "—"
+    mean = sum(known) / len(known)
+    if len(known) < 2:
+        return f"{mean:{form}}"
+    return f"{mean:{form}} ± {(sum((v - mean) ** 2 for v in known) / (len(known) - 1)) ** 0.5:{form}}"
+
+
 def span(found: dict[str, Any] | None, form: str = ".3f") -> str:
     """An interval, or a dash."""
     return "—" if found is None else f"[{found['low']:{form}}, {found['high']:{form}}]"

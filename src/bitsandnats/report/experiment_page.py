@@ -7,7 +7,12 @@ import numpy as np
 
 from bitsandnats.errors import StoreError
 from bitsandnats.report import numbers
-from bitsandnats.report.attribution_study_page import loss_kernel_page, retraining_page
+from bitsandnats.report.attribution_study_page import (
+    loss_kernel_page,
+    refined_page,
+    retraining_page,
+    susceptibility_page,
+)
 from bitsandnats.report.compressibility_page import compressibility_page
 from bitsandnats.report.experiment_base import Page, environment, order
 from bitsandnats.report.experiment_figures import CALIBRATED, arm_name, benchmark_figures, network_rows
@@ -111,5 +116,7 @@ EXPERIMENTS: dict[str, Callable[[Run], Page]] = {
     "grokking": grokking_page,
     "influence-retraining": retraining_page,
     "loss-kernel": loss_kernel_page,
+    "susceptibility": susceptibility_page,
+    "refined-llc": refined_page,
 }
 """A summary's kind -> its page."""

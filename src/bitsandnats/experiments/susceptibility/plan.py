@@ -1,0 +1,165 @@
+"""What the study trains and samples, and the rules stated beforehand."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bitsandnats.errors import InputError, message
+from bitsandnats.experiments.heads.ablation import RULE as ABLATION_RULE
+from bitsandnats.experiments.heads.training import Recipe
+from bitsandnats.settings import Settings
+
+KINDS = ("mixed", "bigram", "skip", "induction", "bracket", "induction", "induction")
+"""Kinds of text that networks are trained on; induction heads form sooner where there is more for them."""
+
+CONTROL = 1e-6
+"""nβ of the control: chains that the pull and the noise alone move."""
+
+SHIFT = 0.1
+"""δh: share of the data that a shift replaces."""
+
+READINGS = ("posterior", "control", "published", "whole", "disjoint", "disjoint-control")
+"""Posterior: per token. Control: the same at nβ = 0. Published: the same with the paper's nβ, γ and ε. Whole: responses
+to data of which a share δh has been replaced, from other chains and other texts. Disjoint: two networks side by side,
+and the same at nβ = 0."""
+
+RULES = (
+    ABLATION_RULE,
+    "Stated beforehand. A head's specific response to a token is (χ/⟨φ⟩ − shift)/⟨φ⟩, from its own chains alone: −k "
+    "where what moves the head raises that token's loss k times as much beyond the mean loss. Its structure by "
+    "susceptibilities is the one on whose tokens that is most negative. Induction heads are separated in a seed where "
+    "the contrast, minus the specific response on induction tokens plus its mean on the other structures' tokens, is "
+    "larger for each of them than for any other head but previous-token heads, which serve the same structure.",
+    f"Additivity: the mean of the per-token responses over a kind of text, against the response to data of which "
+    f"{SHIFT:.0%} is other text of that kind, from other chains: r at least 0.95, and the slope, s.d. over s.d., "
+    f"within 10 % of {1 / SHIFT:g}.",
+)
+
+
+class Sampling(NamedTuple):
+    """How chains are run: SGLD from w*.
+
+    Attributes:
+        chains, burn_in, draws: of each set of chains.
+        looks: draws at which the losses are evaluated.
+        batch_size: texts.
+        gamma: γ.
+        nbeta: nβ, for the mean loss of a token.
+        step_size: ε.
+    """
+
+    chains: int
+    burn_in: int
+    draws: int
+    looks: int
+    batch_size: int
+    gamma: float
+    nbeta: float
+    step_size: float
+
+    def settings(self, *, seed: int, nbeta: float | None = None, device: str = "cpu") -> Settings:
+        """As settings of the sampler.
+
+        Args:
+            seed: of the chains.
+            nbeta: in place of its own.
+            device: on a GPU all chains run at once.
+        """
+        return Settings(
+            sampler="sgld",
+            step_size=self.step_size,
+            gamma=self.gamma,
+            nbeta=self.nbeta if nbeta is None else nbeta,
+            batch_size=self.batch_size,
+            chains=self.chains,
+            burn_in=self.burn_in,
+            draws=self.draws,
+            seed=seed,
+            mode="loop" if device == "cpu" else "vmap",
+            baseline="none",
+            statistics="none",
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains and samples.
+
+    Attributes:
+        recipe: of the networks.
+        part: of each of the two networks side by side.
+        seeds: networks.
+        texts: of each kind named in the recipe, that losses are of.
+        probe: texts of each kind whose tokens are followed.
+        reference: texts whose mean loss stands for L.
+        sampling: of all chains.
+        published: of those with the paper's settings.
+        device: where.
+        seed: the first seed.
+    """
+
+    recipe: Recipe
+    part: Recipe
+    seeds: int
+    texts: int
+    probe: int
+    reference: int
+    sampling: Sampling
+    published: Sampling
+    device: str
+    seed: int
+
+    @property
+    def seed_range(self) -> range:
+        """All seeds."""
+        return range(self.seed, self.seed + self.seeds)
+
+    def run_settings(self) -> dict[str, Any]:
+        """Plain values that define the results, for the run folder."""
+        return {
+            "experiment": "susceptibility",
+            "recipe": self.recipe.words(),
+            "part": self.part.words(),
+            "seeds": self.seeds,
+            "texts": self.texts,
+            "probe": self.probe,
+            "reference": self.reference,
+            "sampling": self.sampling._asdict(),
+            "published": self.published._asdict(),
+            "device": self.device,
+            "seed": self.seed,
+        }
+
+
+def susceptibility_plan(*, seeds: int | None = None, small: bool = False, device: str = "cpu", seed: int = 0) -> Plan:
+    """The plan of a run.
+
+    Args:
+        seeds: networks; None = 3, of a small run 1.
+        small: a short training and short chains.
+        device: cpu, cuda …
+        seed: the first seed.
+
+    Raises:
+        InputError: less than one seed.
+    """
+    count = (1 if small else 3) if seeds is None else seeds
+    if count < 1:
+        raise InputError(message(expected="at least one of seeds", got=str(count), do="give 1 or more"))
+    if small:
+        recipe = Recipe(2, 32, 4, KINDS, 300, 0.02, 16, 600)
+        sampling = Sampling(2, 20, 60, 20, 8, 1000.0, 300.0, 2e-4)
+    else:
+        recipe = Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400)
+        sampling = Sampling(4, 120, 360, 60, 16, 1000.0, 1000.0, 5e-5)
+    return Plan(
+        recipe=recipe,
+        part=recipe._replace(width=32, heads=2, steps=min(recipe.steps, 600)),
+        seeds=count,
+        texts=20 if small else 200,
+        probe=2 if small else 16,
+        reference=35 if small else 140,
+        sampling=sampling,
+        published=sampling._replace(gamma=300.0, nbeta=30.0, step_size=1e-3),
+        device=device,
+        seed=seed,
+    )

@@ -1,0 +1,159 @@
+"""What is made of the readings: specific responses, separation, agreement with ablations, additivity, modules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.stats import rankdata
+
+from bitsandnats.estimators.curves import cluster_curves
+from bitsandnats.experiments.heads.text import LABELS, STRUCTURES
+from bitsandnats.experiments.heads.units import Row
+from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
+
+_RANK = 3
+
+
+def head_rows(reading: Row, roles: Sequence[str], rise: Sequence[Sequence[float]], labels: ndarray) -> list[Row]:
+    """One row a head: its specific responses by structure, its place on the components, what it is by each reading.
+
+    Args:
+        reading: per token.
+        roles: of the heads, by ablation.
+        rise: of each label's loss where a head is ablated.
+        labels: of the tokens of the columns.
+    """
+    data = reading["data"]
+    chi, phi = data["susceptibility"].values, data["phi"].values
+    means = by_label(data["specific"].values, labels)
+    loadings, _ = principal(chi)
+    rows = []
+    for i, name in enumerate(data["component"].values):
+        own = dict(zip(LABELS, map(float, means[i]), strict=True))
+        others = [own[s] for s in STRUCTURES if s != "induction"]
+        rows.append(
+            {
+                "seed": reading["seed"],
+                "kind": reading["kind"],
+                "head": str(name),
+                "role": roles[i],
+                "rise": dict(zip(LABELS, rise[i], strict=True)),
+                "phi": float(phi[i]),
+                "specific": own,
+                "found": min(STRUCTURES, key=own.__getitem__),
+                "contrast": float(np.mean(others)) - own["induction"],
+                "loadings": [float(x) for x in loadings[i]],
+                "reliability": _least(data, i),
+            }
+        )
+    return rows
+
+
+def _least(data: Any, i: int) -> float | None:
+    both = [float(data[f"reliability_over_{half}"].values[i]) for half in ("chains", "draws")]
+    known = [value for value in both if np.isfinite(value)]
+    return min(known) if known else None
+
+
+def by_label(values: Float[ndarray, "head column"], labels: ndarray) -> Float[ndarray, "head label"]:
+    """Means over the columns of each label."""
+    return np.stack([values[:, labels == name].mean(1) for name in LABELS], 1)
+
+
+def principal(chi: Float[ndarray, "head column"]) -> tuple[Float[ndarray, "head pc"], Float[ndarray, " pc"]]:
+    """Loadings of the heads and shares of the variance of the standardised responses, columns as observations.
+
+    The sign of each is such that its largest loading is positive.
+    """
+    away = chi - chi.mean(1, keepdims=True)
+    spread = away.std(1, keepdims=True)
+    matrix = np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
+    left, size, _ = np.linalg.svd(matrix, full_matrices=False)
+    loadings = left[:, :_RANK] * np.sign(left[np.abs(left).argmax(0), range(left.shape[1])])[:_RANK]
+    return loadings, (size**2 / (size**2).sum())[:_RANK]
+
+
+def seed_row(reading: Row, heads: Sequence[Row]) -> Row:
+    """One row a seed and reading: is it reliable, does it separate, does it agree with the ablations?"""
+    known = [h for h in heads if h["role"] != "idle"]
+    structure = {"previous token": "induction"}
+    agree = sum(h["found"] == structure.get(h["role"], h["role"]) for h in known)
+    rises = [h["rise"][s] for h in known for s in STRUCTURES]
+    responses = [-h["specific"][s] for h in known for s in STRUCTURES]
+    induction = [h for h in heads if h["role"] == "induction"]
+    others = [h for h in heads if h["role"] not in ("induction", "previous token")]
+    _, explained = principal(reading["data"]["susceptibility"].values)
+    row = {name: reading[name] for name in ("seed", "kind", "verdict", "loss", "center_loss", "seconds", "columns")}
+    return row | {
+        "reliability": reading["reliability"]["reliability"],
+        "heads": len(heads),
+        "judged": len(known),
+        "agree": agree,
+        "correlation": float(np.corrcoef(rankdata(rises), rankdata(responses))[0, 1]) if len(known) > 1 else None,
+        "induction": len(induction),
+        "margin": None if not induction or not others else min(_c(induction)) - max(_c(others)),
+        "separating": [_separates([h["loadings"][k] for h in induction], [h["loadings"][k] for h in others])
+                       for k in range(_RANK)],
+        "explained": [float(x) for x in explained],
+    }  # fmt: skip
+
+
+def _c(rows: Sequence[Row]) -> list[float]:
+    return [row["contrast"] for row in rows]
+
+
+def _separates(one: Sequence[float], other: Sequence[float]) -> bool | None:
+    """Whether all of one lie on one side of all of the other."""
+    if not one or not other:
+        return None
+    return min(one) > max(other) or max(one) < min(other)
+
+
+def additivity_points(posterior: Row, whole: Row) -> list[Row]:
+    """One point a head and kind of text: the mean of its tokens' responses, and the response to the shifted data."""
+    per_token, shifted = posterior["data"]["response"], whole["data"]["response"]
+    return [
+        {
+            "seed": posterior["seed"],
+            "head": str(head),
+            "probe": str(probe),
+            "whole": float(shifted.sel(component=head, probe=probe)),
+            "tokens": float(per_token.sel(component=head, probe=probe)),
+        }
+        for head in per_token["component"].values
+        for probe in per_token["probe"].values
+    ]
+
+
+def additivity(points: Sequence[Row]) -> Row | None:
+    """r, and the slope that has no favourite among two noisy sides: s.d. over s.d."""
+    if len(points) < 3:
+        return None
+    x, y = (np.array([p[name] for p in points]) for name in ("whole", "tokens"))
+    slope = float(y.std() / x.std())
+    r = float(np.corrcoef(x, y)[0, 1])
+    return {"points": len(points), "r": r, "slope": slope, "met": r >= 0.95 and abs(slope * SHIFT - 1) <= 0.1}
+
+
+def module_row(reading: Row) -> Row:
+    """Whether grouping the components of two networks side by side by their responses gives the two networks."""
+    specific = reading["data"]["specific"].values
+    away = specific - specific.mean(1, keepdims=True)
+    found = cluster_curves(away / away.std(1, keepdims=True), 2, method="hierarchical")
+    half = len(found) // 2
+    alike = int(max(np.sum(found == truth) for truth in (np.repeat([0, 1], half), np.repeat([1, 0], half))))
+    row = {name: reading[name] for name in ("seed", "kind", "verdict", "seconds")}
+    return row | {"components": len(found), "alike": alike, "reliability": reading["reliability"]["reliability"]}
+
+
+def points_of(plan: Plan, readings: Sequence[Row]) -> list[Row]:
+    """The points of every seed that has both readings."""
+    by = {(r["seed"], r["kind"]): r for r in readings if not r["failed"]}
+    return [
+        point
+        for seed in plan.seed_range
+        if (seed, "posterior") in by and (seed, "whole") in by
+        for point in additivity_points(by[seed, "posterior"], by[seed, "whole"])
+    ]

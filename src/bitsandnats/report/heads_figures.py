@@ -1,0 +1,178 @@
+"""Figures of the studies of attention heads: responses, principal components, additivity, curves over training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from bitsandnats.report.figures import Figure
+from bitsandnats.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, SKY, values
+from bitsandnats.report.tables import Row
+
+ROLES = {
+    "bigram": SKY,
+    "skip": GREEN,
+    "previous token": ORANGE,
+    "induction": RED,
+    "bracket": PURPLE,
+    "idle": MUTED,
+}
+"""What heads do by ablation -> colour, the same in every figure."""
+
+CHAINS = {"posterior": "posterior", "control": "nβ = 0", "published": "published settings"}
+_COLUMNS = 3
+
+
+def susceptibility_figures(summary: dict[str, Any]) -> list[Figure]:
+    """Every figure for which there are numbers."""
+    heads = summary["heads"]
+    found = []
+    posterior = [h for h in heads if h["kind"] == "posterior"]
+    if posterior:
+        panels = [_responses(seed, rows, summary["structures"]) for seed, rows in by_seed(posterior)]
+        found.append(Figure("responses", "heads", "Response matrix", _RESPONSES, concat(panels), True))
+        panels = [p for kind in CHAINS for p in _components(kind, heads)]
+        found.append(Figure("components", "heads", "Principal components", _COMPONENTS, concat(panels), True))
+        found.append(Figure("contrast", "heads", "Contrast of heads", _CONTRAST, _contrasts(heads), True))
+    if summary["points"]:
+        found.append(Figure("additivity", "controls", "Additivity", _ADDITIVITY, _additivity(summary), False))
+    return found
+
+
+def by_seed(rows: Sequence[Row]) -> list[tuple[int, list[Row]]]:
+    """Rows of each seed in order."""
+    return [(seed, [r for r in rows if r["seed"] == seed]) for seed in sorted({r["seed"] for r in rows})]
+
+
+def concat(panels: Sequence[Any]) -> Any:
+    """Panels side by side."""
+    return panels[0] if len(panels) == 1 else alt.concat(*panels, columns=_COLUMNS, spacing=24)
+
+
+def role_colour(rows: Sequence[Row]) -> alt.Color:
+    """One colour a role."""
+    present = [role for role in ROLES if any(r["role"] == role for r in rows)]
+    scale = alt.Scale(domain=present, range=[ROLES[role] for role in present])
+    return alt.Color("role:N", scale=scale, legend=alt.Legend(title="by ablation", symbolOpacity=1))
+
+
+def short(head: str) -> str:
+    """A head's name on an axis."""
+    return head.replace("layer.", "").replace("head.", "")
+
+
+def _responses(seed: int, rows: Sequence[Row], structures: Sequence[str]) -> Any:
+    """Heads by structures, each head's specific responses over its largest."""
+    cells = []
+    for h in rows:
+        most = max(abs(h["specific"][s]) for s in structures) or 1.0
+        name = f"{short(h['head'])} {h['role']}"
+        cells += [
+            {"head": name, "structure": s, "share": h["specific"][s] / most, "value": h["specific"][s],
+             "rise": h["rise"][s]}
+            for s in structures
+        ]  # fmt: skip
+    ordered = sorted(rows, key=lambda h: (list(ROLES).index(h["role"]), h["head"]))
+    order = [f"{short(h['head'])} {h['role']}" for h in ordered]
+    colour = alt.Color(
+        "share:Q",
+        scale=alt.Scale(scheme="redblue", domain=[-1, 1]),
+        legend=alt.Legend(title=["response", "over the", "head's", "largest"], gradientLength=110),
+    )
+    hints = [
+        alt.Tooltip("head:N"),
+        alt.Tooltip("structure:N"),
+        alt.Tooltip("value:Q", format="+.4f", title="specific response"),
+        alt.Tooltip("rise:Q", format="+.3f", title="rise under ablation"),
+    ]
+    axis = alt.Axis(labelAngle=-30, orient="bottom")
+    return (
+        alt.Chart(values(cells), width=170, height=22 * len(rows), title=f"seed {seed}")
+        .mark_rect(stroke="white")
+        .encode(
+            x=alt.X("structure:N", sort=list(structures), title=None, axis=axis),
+            y=alt.Y("head:N", sort=order, title=None),
+            color=colour,
+            tooltip=hints,
+        )
+    )
+
+
+def _components(kind: str, heads: Sequence[Row]) -> list[Any]:
+    """Loadings on the second and third principal component, a panel a seed."""
+    panels = []
+    for seed, rows in by_seed([h for h in heads if h["kind"] == kind]):
+        points = [
+            {"head": short(h["head"]), "role": h["role"], "second": h["loadings"][1], "third": h["loadings"][2]}
+            for h in rows
+        ]
+        base = alt.Chart(values(points)).encode(
+            x=alt.X("second:Q", title="PC2", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5)),
+            y=alt.Y("third:Q", title="PC3", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5)),
+        )
+        hints = [alt.Tooltip("head:N"), alt.Tooltip("role:N")]
+        dots = base.mark_point(filled=True, size=110, opacity=0.9).encode(color=role_colour(heads), tooltip=hints)
+        names = base.mark_text(dx=8, align="left", fontSize=10, color=INK).encode(text="head:N")
+        panels.append(alt.layer(dots, names, width=220, height=200, title=f"{CHAINS[kind]}, seed {seed}"))
+    return panels
+
+
+def _contrasts(heads: Sequence[Row]) -> Any:
+    """Every head's contrast, a column a seed, beside that at nβ = 0."""
+    points = [
+        {"seed": f"seed {h['seed']}", "chains": CHAINS[h["kind"]], "role": h["role"], "head": short(h["head"]),
+         "contrast": h["contrast"]}
+        for h in heads
+    ]  # fmt: skip
+    panels = []
+    for name in CHAINS.values():
+        own = [p for p in points if p["chains"] == name]
+        if own:
+            panels.append(
+                alt.Chart(values(own), width=330, height=230, title=name)
+                .mark_point(filled=True, size=80, opacity=0.9)
+                .encode(
+                    x=alt.X("seed:N", title=None, axis=alt.Axis(labelAngle=0)),
+                    y=alt.Y("contrast:Q", title="contrast"),
+                    color=role_colour(heads),
+                    tooltip=[alt.Tooltip("head:N"), alt.Tooltip("role:N"), alt.Tooltip("contrast:Q", format="+.4f")],
+                )
+            )
+    return alt.hconcat(*panels) if len(panels) > 1 else panels[0]
+
+
+def _additivity(summary: dict[str, Any]) -> Any:
+    points = [{**p, "head": short(p["head"])} for p in summary["points"]]
+    found = summary["additivity"]
+    ends = [min(p["whole"] for p in points), max(p["whole"] for p in points)]
+    line = [{"whole": x, "tokens": x / summary["shift"]} for x in ends]
+    hints = [alt.Tooltip(f"{name}:N") for name in ("seed", "head", "probe")]
+    x = alt.X("whole:Q", title="response to shifted data, squared nats")
+    y = alt.Y("tokens:Q", title="mean response of tokens, squared nats")
+    dots = alt.Chart(values(points)).mark_point(filled=True, size=36, opacity=0.7, color=BLUE)
+    rule = alt.Chart(values(line)).mark_line(color=MUTED, strokeDash=[4, 4]).encode(x=x, y=y)
+    title = "" if not found else f"r = {found['r']:.3f}, slope {found['slope']:.2f}"
+    return alt.layer(rule, dots.encode(x=x, y=y, tooltip=hints), width=360, height=300, title=title)
+
+
+_RESPONSES = (
+    "Specific responses of each head, by the structure that predicts the token, over the head's largest one. Red: what "
+    "moves this head costs those tokens more than what moves other heads does. Heads are ordered by what ablation says "
+    "of them; hover for the numbers. Each head's row is scaled by itself, so a weak head's noise looks as strong as a "
+    "signal: see its reliability in the table."
+)
+_COMPONENTS = (
+    "Loadings of heads on the second and third principal component of the standardised responses of all tokens; the "
+    "first one is common to all heads. Colours are from ablation, not from the chains. Components beyond the first "
+    "explain little, and their signs and order are not fixed from seed to seed. The panels at nβ = 0 show what weight "
+    "noise without any likelihood gives."
+)
+_CONTRAST = (
+    "Minus the specific response on induction tokens, plus the mean of that on the other structures' tokens. Induction "
+    "heads are separated where all of them lie above all others, previous-token heads aside. On the right the same "
+    "from chains without a likelihood: what both show is the network's sensitivity to noise, not its posterior."
+)
+_ADDITIVITY = (
+    "Each point is a head and a kind of text: across, the response to data of which a tenth is such text, from chains "
+    "of their own and other texts; upward, the mean of the responses of single tokens. Dashed: slope 1/δh."
+)
