@@ -75,8 +75,8 @@ def facts(plan: Plan) -> list[str]:
         f"{own.batch_size} texts, γ = {own.gamma:g}, nβ = {own.nbeta:g}, ε = {own.step_size:g}; losses at {own.looks} "
         f"draws of each. Control: the same at nβ = 0. Published settings: γ = {paper.gamma:g}, nβ = {paper.nbeta:g}, "
         f"ε = {paper.step_size:g}.",
-        f"Followed: all tokens of {plan.probe} held-out texts of each kind; L is the mean over {plan.reference} training "
-        "texts.",
+        f"Followed: all tokens of {plan.probe} held-out texts of each kind; L is the mean over "
+        f"{plan.reference} training texts.",
     ]
 
 
@@ -143,9 +143,11 @@ def sheets(summary: Row) -> list[Row]:
             ("network", "chains", "reliability", "verdict", "L", "L at w*", "agree", "rank correlation", "margin",
              "PCs that separate", "PC1", "PC2"),
             [_seed(s) for s in summary["seeds"]],
-            notes=("Agree: heads whose structure by susceptibilities is their label by ablation. Margin: the least contrast "
-                   "of an induction head less the largest of another one; above 0 they are separated. PC1, PC2: share of "
-                   "the variance of the standardised responses.",),
+            notes=(
+                "Agree: heads whose structure by susceptibilities is their label by ablation. Margin: the least contrast "
+                "of an induction head less the largest of another one; above 0 they are separated. PC1, PC2: share of "
+                "the variance of the standardised responses.",
+            ),
         ),
         sheet(
             "Networks",
@@ -164,8 +166,10 @@ def sheets(summary: Row) -> list[Row]:
                  f"{m['alike']} of {m['components']}", number(m["reliability"]), m["verdict"])
                 for m in summary["modules"]
             ],
-            notes=("Components in the group of their own network, of all, by Ward's clustering of the specific responses into "
-                   "two groups.",),
+            notes=(
+                "Components in the group of their own network, of all, by Ward's clustering of the specific responses "
+                "into two groups.",
+            ),
         ),
         sheet(
             "Heads",
