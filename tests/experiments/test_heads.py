@@ -164,6 +164,17 @@ def test_additivity_is_judged_by_correlation_and_slope():
     assert tables.additivity(points[:2]) is None
 
 
+def test_parts_that_share_nothing_are_known_by_the_tokens_that_they_change():
+    random = np.random.default_rng(1)
+    specific = random.standard_t(2, (6, 80))
+    specific[:3, 40:] = random.random((3, 1)) + 1e-7 * random.standard_normal((3, 40))
+    specific[3:, :40] = random.random((3, 1)) + 1e-7 * random.standard_normal((3, 40))
+    changed = tables.changed_tokens(specific)
+    assert changed[:3, :40].mean() > 0.99
+    assert not changed[:3, 40:].any()
+    assert not changed[3:, :40].any()
+
+
 def test_wrong_plans():
     with pytest.raises(InputError, match="at least one of seeds"):
         susceptibility_plan(seeds=0)

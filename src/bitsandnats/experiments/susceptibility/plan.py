@@ -150,7 +150,7 @@ def susceptibility_plan(*, seeds: int | None = None, small: bool = False, device
         sampling = Sampling(2, 20, 60, 20, 8, 1000.0, 300.0, 2e-4)
     else:
         recipe = Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400)
-        sampling = Sampling(4, 120, 360, 60, 16, 1000.0, 1000.0, 5e-5)
+        sampling = Sampling(4, 130, 400, 100, 16, 300.0, 300.0, 2e-4)
     return Plan(
         recipe=recipe,
         part=recipe._replace(width=32, heads=2, steps=min(recipe.steps, 600)),

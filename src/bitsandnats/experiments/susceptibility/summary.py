@@ -144,9 +144,9 @@ def sheets(summary: Row) -> list[Row]:
              "PCs that separate", "PC1", "PC2"),
             [_seed(s) for s in summary["seeds"]],
             notes=(
-                "Agree: heads whose structure by susceptibilities is their label by ablation. Margin: the least contrast "
-                "of an induction head less the largest of another one; above 0 they are separated. PC1, PC2: share of "
-                "the variance of the standardised responses.",
+                "Agree: heads whose structure by susceptibilities is their label by ablation. Margin: the least "
+                "contrast of an induction head less the largest of another one; above 0 they are separated. PC1, PC2: "
+                "share of the variance of the standardised responses.",
             ),
         ),
         sheet(
@@ -167,8 +167,8 @@ def sheets(summary: Row) -> list[Row]:
                 for m in summary["modules"]
             ],
             notes=(
-                "Components in the group of their own network, of all, by Ward's clustering of the specific responses "
-                "into two groups.",
+                "Components in the group of their own network, of all, by Ward's clustering into two groups of which "
+                "tokens they change at all: those where the specific response differs from its commonest value.",
             ),
         ),
         sheet(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.stats import rankdata
 
@@ -14,6 +14,7 @@ from bitsandnats.experiments.heads.units import Row
 from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
 
 _RANK = 3
+_SAME = 1e-4  # of the responses' s.d.: closer than that is the same
 
 
 def head_rows(reading: Row, roles: Sequence[str], rise: Sequence[Sequence[float]], labels: ndarray) -> list[Row]:
@@ -139,13 +140,23 @@ def additivity(points: Sequence[Row]) -> Row | None:
 
 def module_row(reading: Row) -> Row:
     """Whether grouping the components of two networks side by side by their responses gives the two networks."""
-    specific = reading["data"]["specific"].values
-    away = specific - specific.mean(1, keepdims=True)
-    found = cluster_curves(away / away.std(1, keepdims=True), 2, method="hierarchical")
+    found = cluster_curves(
+        changed_tokens(reading["data"]["specific"].values).astype(np.float64), 2, method="hierarchical"
+    )
     half = len(found) // 2
     alike = int(max(np.sum(found == truth) for truth in (np.repeat([0, 1], half), np.repeat([1, 0], half))))
     row = {name: reading[name] for name in ("seed", "kind", "verdict", "seconds")}
     return row | {"components": len(found), "alike": alike, "reliability": reading["reliability"]["reliability"]}
+
+
+def changed_tokens(specific: Float[ndarray, "component column"]) -> Bool[ndarray, "component column"]:
+    """Where a component's specific response is not its commonest value, which is that of tokens that it cannot change."""
+    found = []
+    for row in specific.astype(np.float64):
+        grain = max(_SAME * float(row.std()), 1e-12)
+        values, counts = np.unique(np.round(row / grain), return_counts=True)
+        found.append(np.abs(row - values[counts.argmax()] * grain) > 2 * grain)
+    return np.stack(found)
 
 
 def points_of(plan: Plan, readings: Sequence[Row]) -> list[Row]:
