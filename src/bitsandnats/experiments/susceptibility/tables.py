@@ -150,7 +150,7 @@ def module_row(reading: Row) -> Row:
 
 
 def changed_tokens(specific: Float[ndarray, "component column"]) -> Bool[ndarray, "component column"]:
-    """Where a component's specific response is not its commonest value, which is that of tokens that it cannot change."""
+    """Where a specific response is not its component's commonest value, that of tokens which it cannot change."""
     found = []
     for row in specific.astype(np.float64):
         grain = max(_SAME * float(row.std()), 1e-12)
