@@ -56,6 +56,7 @@ def study_summary(plan: Plan, trainings: Sequence[Row], readings: Sequence[Row],
         "seeds": seeds,
         "words": words,
         "modules": modules,
+        "likeness": tables.likeness(known),
         "points": points,
         "additivity": tables.additivity(points),
         "failed": [f"seed {r['seed']}, {r['kind']}: {r['failed']}" for r in readings if r["failed"]],
@@ -114,6 +115,12 @@ def findings(summary: Row) -> list[str]:
                 f"explains {spread([s['explained'][0] for s in own], '.1%')} of the variance, the second "
                 f"{spread([s['explained'][1] for s in own], '.1%')}."
             )
+    alike = [r for row in summary["likeness"] for r in row["r"]]
+    if alike:
+        said.append(
+            f"Posterior against nβ = 0: the specific responses of a head to all tokens correlate by {min(alike):.2f} to "
+            f"{max(alike):.2f}."
+        )
     found = summary["additivity"]
     if found:
         said.append(

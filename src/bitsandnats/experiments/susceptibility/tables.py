@@ -159,6 +159,17 @@ def changed_tokens(specific: Float[ndarray, "component column"]) -> Bool[ndarray
     return np.stack(found)
 
 
+def likeness(readings: Sequence[Row]) -> list[Row]:
+    """One row a seed with both readings: correlation of each head's specific responses with those at nβ = 0."""
+    by = {(r["seed"], r["kind"]): r["data"]["specific"].values for r in readings}
+    rows = []
+    for seed in sorted({seed for seed, _ in by}):
+        if (seed, "posterior") in by and (seed, "control") in by:
+            pairs = zip(by[seed, "posterior"], by[seed, "control"], strict=True)
+            rows.append({"seed": seed, "r": [float(np.corrcoef(a, b)[0, 1]) for a, b in pairs]})
+    return rows
+
+
 def points_of(plan: Plan, readings: Sequence[Row]) -> list[Row]:
     """The points of every seed that has both readings."""
     by = {(r["seed"], r["kind"]): r for r in readings if not r["failed"]}
