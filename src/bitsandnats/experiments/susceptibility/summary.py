@@ -131,9 +131,7 @@ def findings(summary: Row) -> list[str]:
         own = [m for m in summary["modules"] if m["kind"] == kind]
         if own:
             whole = sum(m["alike"] == m["components"] for m in own)
-            said.append(
-                f"{name}: two networks side by side are told apart without error in {whole} of {len(own)} seeds."
-            )
+            said.append(f"{name}: two networks side by side told apart without error in {whole} of {len(own)} seeds.")
     return said + summary["failed"]
 
 
