@@ -118,8 +118,8 @@ def findings(summary: Row) -> list[str]:
     alike = [r for row in summary["likeness"] for r in row["r"]]
     if alike:
         said.append(
-            f"Posterior against nβ = 0: the specific responses of a head to all tokens correlate by {min(alike):.2f} to "
-            f"{max(alike):.2f}."
+            f"Posterior against nβ = 0: the specific responses of a head to all tokens correlate by {min(alike):.2f} "
+            f"to {max(alike):.2f}."
         )
     found = summary["additivity"]
     if found:
