@@ -22,7 +22,7 @@ RULES = (
     "these by the adjusted Rand index: 1 where the groups are the same, 0 on average where they are drawn at random. "
     "The same for the trace of each head's Hessian, which needs no chains.",
     "A head's specialisation is λ̂ on texts with much of one structure over λ̂ on the training data, at the last "
-    "checkpoint; the structure where it is largest is compared with the head's label.",
+    "checkpoint; of several structures the one where it is largest is compared with the head's label.",
 )
 
 

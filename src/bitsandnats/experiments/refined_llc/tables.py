@@ -96,7 +96,7 @@ def special_rows(plan: Plan, curves: Sequence[Row]) -> list[Row]:
             role = own[OWN]["role"]
             found = max(ratios, key=ratios.__getitem__) if ratios else None
             expected = {"previous token": "induction"}.get(role, role)
-            judged = found is not None and expected in ratios
+            judged = len(ratios) > 1 and expected in ratios
             rows.append(
                 {"seed": seed, "head": head, "role": role, "llc": value[OWN], "trace": value[TRACE], "ratios": ratios,
                  "found": found, "agrees": found == expected if judged else None}
