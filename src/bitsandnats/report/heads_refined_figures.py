@@ -35,7 +35,9 @@ def refined_figures(summary: dict[str, Any]) -> list[Figure]:
 
 
 def _words(name: str) -> str:
-    return "λ̂, training data" if name == "all" else name if name[0].isupper() else f"λ̂, {name} texts"
+    if name == "all":
+        return "λ̂, training data"
+    return name if name[0].isupper() or name.startswith("λ̂") else f"λ̂, {name} texts"
 
 
 def _curves(title: str, curves: Sequence[Row]) -> Any:
