@@ -99,9 +99,11 @@ function mark(context, shape, x, y, r) {
 // dark blue to yellow, even in lightness: readable in grey and by colour-blind readers (viridis, five stops)
 const stops = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+
 function sequential(share) {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches, inside = Math.min(Math.max(share, 0), 1);
-  const at = (dark ? 0.12 + 0.88 * inside : 0.88 * inside) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+  const inside = Math.min(Math.max(share, 0), 1);
+  const at = (scheme.matches ? 0.12 + 0.88 * inside : 0.88 * inside) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
   return `rgb(${stops[low].map((c, k) => Math.round(c + (at - low) * (stops[low + 1][k] - c))).join(",")})`;
 }
 
@@ -123,7 +125,7 @@ function sharp(canvas, width, height) {
 
 function onChange(draw) {
   addEventListener("resize", draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  scheme.addEventListener("change", draw);
 }
 
 function showTip(tip, stage, x, y, ...children) {

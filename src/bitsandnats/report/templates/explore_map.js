@@ -25,8 +25,8 @@ explorers.map = (root, data) => {
   const shape = (k) => (k < 32 ? shapes[(k + Math.floor(k / hues.length)) % shapes.length] : "circle");  // a pair of its own for each
   const held = (i) => only === null || source.label[i] === only;
 
-  function colour(i) {
-    if (colouring === "label") return source.label[i] < 32 ? hues[source.label[i] % hues.length] : css("--faint");
+  function colour(i, rest) {
+    if (colouring === "label") return source.label[i] < 32 ? hues[source.label[i] % hues.length] : rest;
     if (colouring === "reliability") return sequential(reliability(i));
     return sequential((order[i] - low) / (high - low || 1));
   }
@@ -36,13 +36,13 @@ explorers.map = (root, data) => {
     height = Math.min(620, Math.max(360, width * 0.8));
     context = sharp(canvas, width, height);
     context.clearRect(0, 0, width, height);
-    const size = radius(), paper = css("--paper"), thumbs = source.sheet && source.sheet.image.complete && view.zoom >= data.thumbs_from;
+    const size = radius(), paper = css("--paper"), faint = css("--faint"), thumbs = source.sheet && source.sheet.image.complete && view.zoom >= data.thumbs_from;
     for (const faded of only === null ? [false] : [true, false]) {
       for (let i = 0; i < n; i++) {
         if (held(i) === faded) continue;
         const x = sx(i), y = sy(i);
         if (x < -20 || y < -20 || x > width + 20 || y > height + 20) continue;
-        const c = colour(i);
+        const c = colour(i, faint);
         context.globalAlpha = faded ? 0.12 : n > 3000 ? 0.75 : 0.9;
         if (thumbs && !faded) {
           const side = Math.max(source.sheet.width, source.sheet.height), big = 24 / side, [ix, iy] = place(source.sheet, i);
