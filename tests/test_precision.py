@@ -1,11 +1,14 @@
 """Precision of the loss's products, and passes of fewer items: what they change and what they do not."""
 
 import copy
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import bitsandnats as bn
 from bitsandnats.curvature import center_gradient
@@ -91,3 +94,20 @@ def test_slope_in_eight_bits(digit_snapshots, digits, monkeypatch):
     off = np.asarray(short["draws"]["slope_part"]) - np.asarray(plain["draws"]["slope_part"])
     assert (abs(off) <= 0.15 * usual).all()
     assert off.any()
+
+
+def test_counting_what_a_pass_keeps_keeps_nothing():
+    seen = []
+
+    def loss(model, batch):
+        found = model(batch[0]).exp()  # whose output is what its gradient needs
+        seen.append(weakref.ref(found))
+        return found.sum(1)
+
+    task = bn.Task.from_module(nn.Linear(3, 2), loss, (torch.randn(5, 3), torch.zeros(5)))
+    gc.disable()
+    try:
+        assert micro_batch.kept_bytes(task, 4) > 0
+        assert seen[-1]() is None
+    finally:
+        gc.enable()

@@ -46,20 +46,19 @@ def choose_micro_batch(target: LocalPosterior, batch_size: int, *, arrays: int) 
 def kept_bytes(task: Task, items: int) -> int:
     """Bytes that a forward pass over `items` items keeps for its gradient, the weights not counted."""
     weights = {w.untyped_storage().data_ptr() for w in task.center.values()}
-    kept: dict[int, int] = {}
+    kept: dict[int, Tensor] = {}
 
-    def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def keep(tensor: Tensor) -> None:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = tensor.detach()  # a tensor with its graph, kept by that graph, would never be freed
 
     leaves = {name: w.detach().requires_grad_() for name, w in task.center.items()}
     batch = task.batch(torch.arange(items) % len(task.data))
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         losses = task.item_losses(leaves, batch)
     del losses
-    return sum(kept.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def total_memory(device: torch.device) -> float:
