@@ -16,7 +16,7 @@ from bitsandnats.settings import settings_from
 from bitsandnats.task import Task
 
 PILOT = (40, 40)  # burn-in and draws
-FEWEST, _MOST = 16, 512  # leapfrogs
+FEWEST, _MOST = 8, 512  # leapfrogs
 _SHORTEST = 4  # where trajectories are shortened for the price of a draw
 _CHEAPER = 0.9  # price of an effective draw at half the leapfrogs, below which they are halved
 ACROSS = 64  # leapfrogs at most for the sake of flat directions: a stronger pull is cheaper
