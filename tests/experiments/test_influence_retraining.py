@@ -13,12 +13,14 @@ pytest.importorskip("sklearn")
 
 from bitsandnats.errors import InputError, StoreError
 from bitsandnats.estimators.retraining import over_queries, rank_agreement, repeat_reliability
+from bitsandnats.experiments import chains
 from bitsandnats.experiments.chains import Sampling
 from bitsandnats.experiments.images import check_set, split_images
 from bitsandnats.experiments.influence_retraining import influence_plan, influence_retraining, measured_plan
 from bitsandnats.experiments.influence_retraining.plan import METHODS, Plan, Sizes
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.experiments.small_networks import Recipe, as_module, item_losses, train_stack
+from bitsandnats.recipes.attribution import comparisons
 from bitsandnats.report import write_report
 from bitsandnats.report.attribution_study_page import retraining_page
 from bitsandnats.report.style import spec
@@ -104,9 +106,13 @@ def plan():
 def measured(plan, tmp_path_factory):
     events = []
     folder = tmp_path_factory.mktemp("retraining") / "run"
-    run = influence_retraining(
-        folder, plan, command="made so", progress=lambda stage, done, total: events.append((stage, done))
-    )
+    with pytest.MonkeyPatch.context() as patch:  # short chains: what they find is not looked at here
+        patch.setattr(chains, "_ADAPTING", 4)
+        patch.setattr(chains, "_LEAPFROGS", (2, 3))
+        patch.setattr(comparisons, "_ADAPTING", 4)
+        run = influence_retraining(
+            folder, plan, command="made so", progress=lambda stage, done, total: events.append((stage, done))
+        )
     return run, events
 
 
