@@ -1,4 +1,4 @@
-"""What the study trains and samples, and the rules stated beforehand."""
+"""What the study trains and samples, and its rules."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,7 +24,8 @@ and the same at nβ = 0."""
 
 RULES = (
     ABLATION_RULE,
-    "Stated beforehand. A head's specific response to a token is (χ/⟨φ⟩ − shift)/⟨φ⟩, from its own chains alone: −k "
+    "Chosen on a pilot of the first network. "
+    "A head's specific response to a token is (χ/⟨φ⟩ − shift)/⟨φ⟩, from its own chains alone: −k "
     "where what moves the head raises that token's loss k times as much beyond the mean loss. Its structure by "
     "susceptibilities is the one on whose tokens that is most negative. Induction heads are separated in a seed where "
     "the contrast, minus the specific response on induction tokens plus its mean on the other structures' tokens, is "
