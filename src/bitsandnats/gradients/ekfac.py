@@ -1,6 +1,7 @@
 """The damped influence function with eigenvalue-corrected Kronecker factors (EK-FAC), through kronfluence."""
 
 import copy
+import importlib
 import logging
 import tempfile
 import warnings
@@ -99,6 +100,9 @@ def ekfac_influence(
     return Scores(raw, np.divide(raw, np.sqrt(squares), out=np.zeros_like(raw), where=squares > 0))
 
 
+_PARTS = ("kronfluence.arguments", "kronfluence.analyzer", "kronfluence.task")
+
+
 def _library() -> tuple[Any, Any, Any, Any]:
     """What of kronfluence is used.
 
@@ -106,13 +110,12 @@ def _library() -> tuple[Any, Any, Any, Any]:
         InputError: it is not installed.
     """
     try:
-        from kronfluence import arguments
-        from kronfluence.analyzer import Analyzer, prepare_model
-        from kronfluence.task import Task as Base
+        importlib.import_module("kronfluence")
+        arguments, analyzer, base = map(importlib.import_module, _PARTS)
     except ImportError as error:
         do = "run: pip install 'bitsandnats[ekfac]', or leave the baseline 'ekfac' out"
         raise InputError(message(expected="kronfluence, for EK-FAC", got=f"no module {error.name}", do=do)) from error
-    return Analyzer, prepare_model, Base, arguments
+    return analyzer.Analyzer, analyzer.prepare_model, base.Task, arguments
 
 
 def _module(task: Task) -> nn.Module:
