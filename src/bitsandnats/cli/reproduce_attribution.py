@@ -1,11 +1,12 @@
 """`bitsandnats reproduce` of the studies of attribution."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import attribution_study_tables, console, options
+from bitsandnats.cli import attribution_study_tables, console, options, studies
 
 RETRAINING_EXAMPLES = (
     "bitsandnats reproduce influence-retraining --small",
@@ -43,7 +44,6 @@ def influence_retraining(
     """Attributions of every method against retraining on subsets and without single images (2509.26544)."""
     from bitsandnats.experiments.influence_retraining import influence_plan, measured_plan
     from bitsandnats.experiments.influence_retraining import influence_retraining as run_study
-    from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
     asked = influence_plan(
@@ -59,23 +59,13 @@ def influence_retraining(
         if json:
             console.show_json([row.as_record() for row in costs])
         return
-    with console.job({"first": 0.65, "further networks": 0.33, "report": 0.02}) as job:
-        run = run_study(
-            folder,
-            asked,
-            costs=costs,
-            workers=workers,
-            command=console.command_line(),
-            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
-        )
-        job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    attribution_study_tables.show_study(run.summary())
-    console.say(f"tables: {run.path / 'tables.md'}")
-    console.show_page(page)
+    study = functools.partial(run_study, folder, asked, costs=costs, workers=workers)
+    studies.conducted(
+        study,
+        {"first": 0.65, "further networks": 0.33, "report": 0.02},
+        show=attribution_study_tables.show_study,
+        json=json,
+    )
 
 
 def loss_kernel(
@@ -91,7 +81,6 @@ def loss_kernel(
 ) -> None:
     """Kernels of two tasks in one network and in two halves, and of images against WordNet's tree (2509.26537)."""
     from bitsandnats.experiments.loss_kernel import loss_kernel_plan, loss_kernel_study
-    from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
     asked = loss_kernel_plan(models=models, draws=draws, small=small, seed=seed)
@@ -99,19 +88,5 @@ def loss_kernel(
     check_run(folder, asked.run_settings())
     if asked.classes is None and not json:
         console.say("Fashion-MNIST is not installed (Debian's dataset-fashion-mnist): arithmetic alone")
-    with console.job({"kernels": 0.97, "report": 0.03}) as job:
-        run = loss_kernel_study(
-            folder,
-            asked,
-            workers=workers,
-            command=console.command_line(),
-            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
-        )
-        job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    attribution_study_tables.show_study(run.summary())
-    console.say(f"tables: {run.path / 'tables.md'}")
-    console.show_page(page)
+    study = functools.partial(loss_kernel_study, folder, asked, workers=workers)
+    studies.conducted(study, {"kernels": 0.97, "report": 0.03}, show=attribution_study_tables.show_study, json=json)

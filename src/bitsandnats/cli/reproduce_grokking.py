@@ -1,11 +1,12 @@
 """`bitsandnats reproduce grokking`."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import console, experiment_tables, options
+from bitsandnats.cli import console, experiment_tables, options, studies
 
 EXAMPLES = (
     "bitsandnats reproduce grokking --small --workers 2",
@@ -50,7 +51,6 @@ def grokking(
     """Bytes and the LLC while networks memorise, then grok modular arithmetic (2412.09810)."""
     from bitsandnats.experiments.grokking import grokking as run_study
     from bitsandnats.experiments.grokking import grokking_plan, measured_plan
-    from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
     options.checked_device(device)
@@ -78,20 +78,10 @@ def grokking(
         return
     training = sum(row.training for row in costs)
     rest = sum(row.seconds for row in costs) - training
-    with console.job({"training": training, "checkpoints": rest, "report": 0.02 * (training + rest)}) as job:
-        run = run_study(
-            folder,
-            asked,
-            costs=costs,
-            workers=workers,
-            command=console.command_line(),
-            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
-        )
-        job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    experiment_tables.show_grokking(run.summary())
-    console.say(f"tables: {run.path / 'tables.md'}")
-    console.show_page(page)
+    study = functools.partial(run_study, folder, asked, costs=costs, workers=workers)
+    studies.conducted(
+        study,
+        {"training": training, "checkpoints": rest, "report": 0.02 * (training + rest)},
+        show=experiment_tables.show_grokking,
+        json=json,
+    )

@@ -1,11 +1,12 @@
 """`bitsandnats reproduce susceptibility` and `refined-llc`."""
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bitsandnats.cli import attribution_study_tables, console, options
+from bitsandnats.cli import attribution_study_tables, options, studies
 
 SUSCEPTIBILITY_EXAMPLES = (
     "bitsandnats reproduce susceptibility --small",
@@ -38,29 +39,16 @@ def susceptibility(
     """Attention heads told apart by how they respond to shifts of the data, against ablation (2504.18274)."""
     from bitsandnats.experiments.susceptibility import susceptibility as run_study
     from bitsandnats.experiments.susceptibility import susceptibility_plan
-    from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
     options.checked_device(device)
     asked = susceptibility_plan(seeds=seeds, small=small, device=device or "cpu", seed=seed)
     folder = out or Path("runs/susceptibility-small" if small else "runs/susceptibility")
     check_run(folder, asked.run_settings())
-    with console.job({"training": 0.2, "sampling": 0.77, "report": 0.03}) as job:
-        run = run_study(
-            folder,
-            asked,
-            workers=workers,
-            command=console.command_line(),
-            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
-        )
-        job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    attribution_study_tables.show_study(run.summary())
-    console.say(f"tables: {run.path / 'tables.md'}")
-    console.show_page(page)
+    study = functools.partial(run_study, folder, asked, workers=workers)
+    studies.conducted(
+        study, {"training": 0.2, "sampling": 0.77, "report": 0.03}, show=attribution_study_tables.show_study, json=json
+    )
 
 
 def refined_llc(
@@ -78,26 +66,13 @@ def refined_llc(
     """Refined LLCs of attention heads over training, their curves grouped, against ablation (2410.02984)."""
     from bitsandnats.experiments.refined_llc import refined_llc as run_study
     from bitsandnats.experiments.refined_llc import refined_llc_plan
-    from bitsandnats.report import write_report
     from bitsandnats.store import check_run
 
     options.checked_device(device)
     asked = refined_llc_plan(seeds=seeds, small=small, device=device or "cpu", seed=seed)
     folder = out or Path("runs/refined-llc-small" if small else "runs/refined-llc")
     check_run(folder, asked.run_settings())
-    with console.job({"training": 0.1, "sampling": 0.87, "report": 0.03}) as job:
-        run = run_study(
-            folder,
-            asked,
-            workers=workers,
-            command=console.command_line(),
-            progress=lambda stage, done, total: job.at(stage, done / total, f"{stage}, {done / total:.0%}"),
-        )
-        job.at("report", 0.5, "writing the report")
-        page = write_report(run.path)
-    if json:
-        console.show_json(run.summary())
-        return
-    attribution_study_tables.show_study(run.summary())
-    console.say(f"tables: {run.path / 'tables.md'}")
-    console.show_page(page)
+    study = functools.partial(run_study, folder, asked, workers=workers)
+    studies.conducted(
+        study, {"training": 0.1, "sampling": 0.87, "report": 0.03}, show=attribution_study_tables.show_study, json=json
+    )
