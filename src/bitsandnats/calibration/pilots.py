@@ -65,7 +65,7 @@ class Pilot(NamedTuple):
 
 def relaxed(tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int) -> tuple[list[Pilot], int]:
     """A pilot of each task, with trajectories long enough where the time allows it, and their leapfrogs."""
-    most = int(min(max(_RUN_SECONDS / (route.seconds * _RUN_TRANSITIONS), 2 * FEWEST), _MOST))
+    most = int(min(max(_RUN_SECONDS / (route.seconds * _RUN_TRANSITIONS), ACROSS), _MOST))
     while True:
         pilots = [run_pilot(task, choices, route, gamma, leapfrogs) for task in tasks]
         slow, spreading = (max(getattr(p, name) for p in pilots) for name in ("tau", "gap"))
