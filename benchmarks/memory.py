@@ -107,7 +107,7 @@ def peer(module: Any, tokens: Any, rmsprop: bool) -> None:
             num_init_loss_batches=1,
             init_seed=0,
             output_path=Path(folder) / "tree",
-            loss_fn=lambda m, b: losses(m(input_ids=b["input_ids"], use_cache=False).logits, b["input_ids"]),
+            loss_fn=lambda m, ids: losses(m(input_ids=ids, use_cache=False).logits, ids),
             **method,
         )
 
