@@ -39,7 +39,7 @@ def test_frozen_law(adapt_steps, drift_decay, step_size, draws, packed, monkeypa
     """With A frozen and read back; leaf by leaf in small blocks gives the same law as packed."""
     if not packed:
         monkeypatch.setattr(types, "_FLAT", 0)
-        monkeypatch.setattr(types, "_BLOCK", 70 * CHAINS)
+        monkeypatch.setattr(types, "_BLOCK", {"cpu": 70 * CHAINS})
     curvature = np.repeat(CURVATURES, COPIES)
     target = LocalPosterior(toys.quadratic(curvature.tolist()), NBETA, GAMMA, "vmap")
     sampler = adam_sgld(target, step_size=step_size, drift_decay=drift_decay, delta=DELTA, adapt_steps=adapt_steps)

@@ -2,6 +2,8 @@
 
 import math
 
+import torch
+
 from bitsandnats._types import Progress
 from bitsandnats.calibration.choices import Choices
 from bitsandnats.calibration.pilots import ACROSS, FEWEST, SPREADING, Pilot, Route, relaxed, run_pilot
@@ -11,7 +13,7 @@ from bitsandnats.task import Task
 _STIFFEST_PULL = 0.01  # γ over nβ κ_max at which the search begins
 _DECADES = 6
 _SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
-_SHORT = 0.5  # of the weights' root mean square: a reach that is not believed before a far weaker pull is tried
+_SHORT = 0.5  # of a matrix's norm: a reach that is not believed before a far weaker pull is tried
 FAR = 100.0  # how much weaker
 
 
@@ -61,15 +63,20 @@ def _rises_ahead(
 def short_reach(task: Task, gamma: float) -> bool:
     """Whether the pull holds draws so close to w* that terms beyond the quadratic may not be felt.
 
-    There half the rank of the Hessian looks like a plateau of λ̂ (`tests/truth/test_calibrated_pull.py`): the pull's
-    reach 1/√γ is less than half the root mean square of the weights. At w* = 0 there is nothing to compare it with.
+    There half the rank of the Hessian looks like a plateau of λ̂ (`tests/truth/test_calibrated_pull.py`). Of some
+    matrix m × n the norm of what the pull allows, (√m + √n)/√γ, is less than half the norm of the weights; norms are
+    spectral, since weights of low rank are small number by number. Matrices of zeros have nothing to compare with.
 
     Args:
         task: the checkpoint.
         gamma: the pull, nats per squared unit of weight.
     """
-    squares = sum(float(w.double().square().sum()) for w in task.center.values())
-    return gamma * squares / task.dimension > _SHORT**-2
+    if gamma <= 0:
+        return False
+    matrices = [w.detach().flatten(1) for w in task.center.values() if w.ndim > 1]
+    reaches = [sum(math.sqrt(size) for size in w.shape) / math.sqrt(gamma) for w in matrices]
+    norms = [float(torch.linalg.matrix_norm(w.double(), 2)) for w in matrices]
+    return any(reach < _SHORT * norm for reach, norm in zip(reaches, norms, strict=True))
 
 
 def _stronger(

@@ -15,7 +15,7 @@ _VERDICTS = {"aims met": "good", "aims not met": "bad"}
 _VERDICTS |= {"separated": "good", "recovered": "good", "in part": "caution"}
 _VERDICTS |= {"not separated": "bad", "not recovered": "bad"}
 _PAPERS = {"influence-retraining": "arXiv 2509.26544", "loss-kernel": "arXiv 2509.26537"}
-_PAPERS |= {"susceptibility": "arXiv 2504.18274", "refined-llc": "arXiv 2410.02984"}
+_PAPERS |= {"susceptibility-of-heads": "arXiv 2504.18274", "refined-llc": "arXiv 2410.02984"}
 
 
 def retraining_page(run: Run) -> Page:

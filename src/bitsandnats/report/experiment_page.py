@@ -116,7 +116,7 @@ EXPERIMENTS: dict[str, Callable[[Run], Page]] = {
     "grokking": grokking_page,
     "influence-retraining": retraining_page,
     "loss-kernel": loss_kernel_page,
-    "susceptibility": susceptibility_page,
+    "susceptibility-of-heads": susceptibility_page,
     "refined-llc": refined_page,
 }
 """A summary's kind -> its page."""

@@ -43,7 +43,7 @@ def study_summary(plan: Plan, trainings: Sequence[Row], readings: Sequence[Row],
     points = tables.points_of(plan, known)
     summary: Row = {
         "schema": 1,
-        "kind": "susceptibility",
+        "kind": "susceptibility-of-heads",
         "title": TITLE,
         "provenance": made,
         "settings": plan.run_settings(),
