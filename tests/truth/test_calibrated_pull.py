@@ -43,3 +43,17 @@ def test_calibration_does_not_stop_there(toy):
     assert float(found.tree.attrs["gamma"]) < STRONG / 10
     assert abs(found.llc - toy.coefficient.llc) < 4 * found.se + 0.05 * toy.coefficient.llc
     assert found.se < 0.05 * toy.coefficient.llc
+
+
+def test_no_pull_decides_where_the_likelihood_forgets_the_weights():
+    """λ/nβ is most of the way to chance: no pull both keeps the draws near w* and is weak against the likelihood."""
+    toy = deep_linear.random_deep_linear((30, 16, 20), 1, samples=1_000_000)
+    way = toy.task.chance_loss - toy.task.mean_loss(
+        toy.task.item_losses(toy.task.center, toy.task.batch(torch.arange(8)))
+    )
+    nbeta = toy.coefficient.llc / float(way)
+    found = bn.estimate_llc(toy.task, nbeta=nbeta, seed=1)
+    assert abs(found.llc - toy.coefficient.llc) < 4 * found.se + 0.05 * toy.coefficient.llc
+    assert found.se < 0.05 * toy.coefficient.llc
+    assert found.verdict.status == "not usable"
+    assert any("left the basin" in reason and "nbeta" in reason for reason in found.verdict.reasons)

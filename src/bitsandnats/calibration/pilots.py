@@ -63,14 +63,19 @@ class Pilot(NamedTuple):
     step_size: float
 
 
-def relaxed(tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int) -> tuple[list[Pilot], int]:
-    """A pilot of each task, with trajectories long enough where the time allows it, and their leapfrogs."""
+def relaxed(
+    tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int, *, inside: bool = True
+) -> tuple[list[Pilot], int]:
+    """A pilot of each task, with trajectories long enough where the time allows it, and their leapfrogs.
+
+    Trajectories of pilots that left the basin are not lengthened if only draws `inside` it are of use.
+    """
     most = int(min(max(_RUN_SECONDS / (route.seconds * _RUN_TRANSITIONS), ACROSS), _MOST))
     while True:
         pilots = [run_pilot(task, choices, route, gamma, leapfrogs) for task in tasks]
         slow, spreading = (max(getattr(p, name) for p in pilots) for name in ("tau", "gap"))
         longest = most if slow > _TAU else min(ACROSS, most) if spreading > SPREADING else 0
-        if leapfrogs >= longest or not all(p.local for p in pilots):
+        if leapfrogs >= longest or (inside and not all(p.local for p in pilots)):
             return pilots, leapfrogs
         leapfrogs = min((2 if slow > _TAU else 4) * leapfrogs, longest)
 

@@ -16,6 +16,9 @@ _SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
 _SHORT = 0.5  # of a matrix's norm: a reach that is not believed before a far weaker pull is tried
 FAR = 100.0  # how much weaker
 
+Found = tuple[float, list[Pilot], int]
+"""A pull, its pilots and their leapfrogs."""
+
 
 def choose_pull(
     tasks: list[Task], choices: Choices, route: Route, progress: Progress
@@ -23,15 +26,16 @@ def choose_pull(
     """γ, its reason, its pilots and their leapfrogs."""
     stiffest = choices["nbeta"] * route.stiffness * _STIFFEST_PULL
     top = round(math.log10(stiffest)) if stiffest > 0 else 0
-    kept: tuple[float, list[Pilot], int] | None = None
+    kept: Found | None = None
     for k in range(_DECADES):
         gamma = float(10.0 ** (top - k))
         pilots, leapfrogs = relaxed(tasks, choices, route, gamma, kept[2] if kept else FEWEST)
         progress("choosing gamma", k + 1, _DECADES)
         if not all(p.local for p in pilots):
-            if kept is None:
-                return _stronger(tasks, choices, route, gamma, leapfrogs)
-            return kept[0], "the weakest of tens whose draws stay in the basin", *kept[1:]
+            left = (gamma, pilots, leapfrogs)
+            inside, next_weaker = (kept, pilots) if kept else _stronger(tasks, choices, route, left)
+            free = _beyond(tasks, choices, route, left) if _decided(inside[1], next_weaker) else None
+            return free or (inside[0], "the weakest of tens whose draws stay in the basin", *inside[1:])
         if kept is not None and any(p.gap > SPREADING for p in pilots):
             # weaker still would only spread more; between these two, what the pull takes decides
             if all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
@@ -46,6 +50,33 @@ def choose_pull(
         kept = (gamma, pilots, leapfrogs)
     assert kept is not None
     return kept[0], f"the weakest tried: λ̂ still changed by more than {_SAME:.0%} per tenfold γ", *kept[1:]
+
+
+def _decided(stronger: list[Pilot], weaker: list[Pilot]) -> bool:
+    """λ̂ at the stronger pull is the pull's: ten times weaker, it more than doubles."""
+    return all(b.minimum and b.llc > 2 * a.llc for a, b in zip(stronger, weaker, strict=True))
+
+
+def _beyond(
+    tasks: list[Task], choices: Choices, route: Route, left: Found
+) -> tuple[float, str, list[Pilot], int] | None:
+    """The strongest pull outside the basin at which λ̂ no longer depends on it; None where there is none.
+
+    Where λ/nβ is more than the way that draws may go from w*, no pull leaves them in the basin and is weak against the
+    likelihood. Then λ̂ of the whole surroundings says more than a number that the pull decides; the verdict tells that
+    the draws left the basin, and to raise nβ.
+    """
+    gamma, pilots, leapfrogs = left
+    said = "at this nβ draws leave the basin wherever γ does not decide λ̂; this is the strongest that does not"
+    for _ in range(_DECADES):
+        weaker, most = relaxed(tasks, choices, route, gamma / 10, leapfrogs, inside=False)
+        same = all(_same(a, b) for a, b in zip(pilots, weaker, strict=True))
+        if any(p.gap > SPREADING for p in weaker):
+            return (gamma, said, pilots, leapfrogs) if same else None
+        gamma, pilots, leapfrogs = gamma / 10, weaker, most
+        if same:
+            return gamma, said, pilots, leapfrogs
+    return None
 
 
 def _rises_ahead(
@@ -79,15 +110,15 @@ def short_reach(task: Task, gamma: float) -> bool:
     return any(reach < _SHORT * norm for reach, norm in zip(reaches, norms, strict=True))
 
 
-def _stronger(
-    tasks: list[Task], choices: Choices, route: Route, gamma: float, leapfrogs: int
-) -> tuple[float, str, list[Pilot], int]:
-    """The first larger γ whose draws stay in the basin."""
+def _stronger(tasks: list[Task], choices: Choices, route: Route, left: Found) -> tuple[Found, list[Pilot]]:
+    """The first larger γ whose draws stay in the basin, and the pilots at a tenth of it, which do not."""
+    gamma, weaker, leapfrogs = left
     for _ in range(_DECADES):
         gamma *= 10
         pilots, leapfrogs = relaxed(tasks, choices, route, gamma, leapfrogs)
         if all(p.local for p in pilots):
-            return gamma, "the weakest of tens whose draws stay in the basin", pilots, leapfrogs
+            return (gamma, pilots, leapfrogs), weaker
+        weaker = pilots
     raise SettingsError(
         message(
             expected=f"draws that stay in the basin at some γ up to {gamma:.0e}",

@@ -124,7 +124,8 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     reasons += _of_the_step(at, limits)
     if at.get("chance_share", 0) > limits.basin:
         reasons.append(
-            f"the draws left the basin ({_percent(at['chance_share'])} of the way from L(w*) to chance): raise gamma"
+            f"the draws left the basin ({_percent(at['chance_share'])} of the way from L(w*) to chance): "
+            "raise gamma or nbeta"
         )
     if at.get("identical_chains", 0):
         reasons.append("two chains are copies of each other: give each its own seed")
