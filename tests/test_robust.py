@@ -14,7 +14,7 @@ import bitsandnats as bn
 from bitsandnats.errors import InputError, StoreError
 from bitsandnats.recipes import checkpoint, resolved
 from bitsandnats.recipes.series import Series
-from bitsandnats.run import blocks
+from bitsandnats.run import blocks, choices
 from bitsandnats.store import locked
 
 ROOT = Path(__file__).parent.parent
@@ -179,6 +179,31 @@ def test_what_the_clock_decides_is_decided_once(tasks, tmp_path, monkeypatch):
     monkeypatch.setattr(resolved, "choose_mode", lambda *_: "loop")
     study(tasks, run.path, **options)
     assert stamps(run) == before
+
+
+def test_what_memory_decides_is_decided_once(tasks, tmp_path, monkeypatch):
+    """Passes round one by one: with other memory free, a study taken up again must use those that it began with."""
+    room = iter([5, None, 3])  # as memory holds at each of the three checkpoints that settings are chosen by
+
+    def free(*_, **__):
+        return next(room)
+
+    monkeypatch.setattr(choices, "choose_micro_batch", free)
+    run = study(tasks, tmp_path / "run")
+    assert run.settings()["resolved"]["micro_batch"] == 3
+    assert run.tree("step30", "llc").attrs["micro_batch"] == 3
+    before, kept = stamps(run), numbers(run)
+    run.remove("step30", "llc")
+    study(tasks, run.path)
+    assert numbers(run) == kept
+    assert {name for name, at in stamps(run).items() if before[name] != at} == {
+        str(run.unit_folder("step30", "llc") / "unit.json")
+    }
+    monkeypatch.setattr(choices, "choose_micro_batch", lambda *_, **__: None)
+    whole = study(tasks, tmp_path / "whole")
+    assert whole.settings()["resolved"]["micro_batch"] == "whole"
+    assert whole.tree("step30", "llc").attrs["micro_batch"] == 16
+    assert numbers(whole) != kept
 
 
 @pytest.mark.parametrize("mode", ["loop", "vmap"])

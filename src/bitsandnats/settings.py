@@ -32,7 +32,8 @@ class Settings(BaseModel):
             small batches, at twice the price of a step.
         precision: of the loss's products: `float32` (the weights' own type), `tf32` (on CUDA) or `bfloat16` (autocast);
             weights, steps and noise are never rounded.
-        micro_batch: items a pass at most, whose gradients are added up; `auto` = as many as memory holds.
+        micro_batch: items a pass at most, whose gradients are added up; `whole` = all of a batch, `auto` = as many as
+            memory holds, which a study settles once and keeps.
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -54,7 +55,7 @@ class Settings(BaseModel):
     metric: Literal["weights", "tensors"] = "weights"
     gradient: Literal["plain", "control"] = "plain"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    micro_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    micro_batch: Literal["auto", "whole"] | Annotated[int, Field(ge=1)] = "auto"
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,25 @@ def test_a_replay_of_a_replay_says_what_differs(replayed, cli, tmp_path):
     said = json.loads(done.out)
     assert said["identical"] is False
     assert said["differences"] == [f"step4 llc llc: {first['llc']!r}, now {was!r}"]
+
+
+def test_a_run_on_named_subsets_is_made_again(cli, suite, study_options, text_file, tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    for i in range(3):
+        (code / f"{i}.py").write_text(f"def f{i}(x):\n    return x + {i}\n\n\n" * 40)
+    out, again = tmp_path / "run", tmp_path / "again"
+    named = ["--text", f"code={code}", "--text", f"prose={text_file}", "--context", "16", "--at-most", "2"]
+    assert cli("study", suite, "--out", out, "--workers", "1", *named, *study_options).code == 0
+    rows = numbers(out)
+    assert [list(row["subsets"]) for row in rows] == [["code", "prose"]] * 2
+    said = cli("replay", out, "--out", again, "--json")
+    assert said.json["identical"], said.json["differences"]
+    assert numbers(again) == rows
+    told = tomllib.loads((again / "run.toml").read_text())["series"]["text"]
+    assert told == [f"code={code}", f"prose={text_file}"]
+    (code / "0.py").write_text("x = 1\n" * 100)
+    assert cli("replay", out, "--out", tmp_path / "other", "--json").code == 1  # other data, other numbers: said so
 
 
 def test_shards_of_two_processes_make_the_same_table(cli, suite, studied, study_options, stamps, tmp_path):

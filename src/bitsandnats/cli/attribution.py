@@ -67,13 +67,14 @@ def influence(
     from bitsandnats.observables.subsets import as_subset
     from bitsandnats.recipes.attribution import stored
     from bitsandnats.recipes.attribution.influence import TOKENS, per_of
+    from bitsandnats.store import alone
 
     if tokens not in TOKENS:
         raise InputError(message(expected=f"--tokens {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
     given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     length = Length(looks, reliability, draws, budget)
     work = Work(model, text, context, fold, device, unit, out, export)
-    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
+    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         train, asked = work.split(task, items, queries, query)
         sides = {
@@ -122,13 +123,14 @@ def kernel(
     from bitsandnats.recipes.attribution import stored
     from bitsandnats.recipes.attribution.describe import split_items
     from bitsandnats.recipes.attribution.maps import MATRIX
+    from bitsandnats.store import alone
 
     if items is not None and items > MATRIX:
         options.check_alone(f"--items above {MATRIX:,}", {"--export": export, "--reliability": reliability})
     given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     length = Length(looks, reliability, draws, budget)
     work = Work(model, text, context, fold, device, unit, out, export)
-    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
+    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         chosen = as_subset(task, split_items(len(task.data), 0, items)[0])
         many = len(chosen.data) > MATRIX
@@ -173,12 +175,8 @@ class Work:
         self.label, self.command = options.label(model), console.command_line()
 
     def load(self, job: console.Job) -> Any:
-        """The task, once the folder is known to be usable."""
-        from bitsandnats.store import check_run
-
+        """The task."""
         job.at("model", 0.0, "loading the model")
-        if self.out is not None:
-            check_run(self.out, None)
         return options.load_task(self.model, *self.data)
 
     def split(self, task: Any, items: int | None, queries: int, query: list[Path] | None) -> tuple[Any, Any]:

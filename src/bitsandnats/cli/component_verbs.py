@@ -49,6 +49,7 @@ def susceptibility(
     from bitsandnats.recipes.attribution import stored
     from bitsandnats.recipes.attribution.describe import split_items
     from bitsandnats.recipes.attribution.response import check_disjoint
+    from bitsandnats.store import alone
 
     if per not in ("item", "token"):
         raise InputError(message(expected="--per item or token", got=repr(per), do="choose one"))
@@ -57,7 +58,7 @@ def susceptibility(
     options.check_no_function(model, "--probe")
     length = attribution.Length(looks, None, draws or 0, None)
     work = attribution.Work(model, text, context, fold, device, unit, out, export)
-    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job:
+    with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         names = refined.names_of(task, parsing.names(components))
         check_disjoint(task, names)

@@ -1,6 +1,7 @@
 """`bitsandnats llc` and `bitsandnats compress`: one model, one number, its verdict."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ def llc(
     from bitsandnats.recipes.llc import check_given, drawn, estimate_llc
     from bitsandnats.recipes.subsets import subset_losses
     from bitsandnats.report import write_report
-    from bitsandnats.store import check_run
+    from bitsandnats.store import alone, check_run
 
     given: dict[str, Any] = {
         "sampler": sampler,
@@ -103,13 +104,12 @@ def llc(
     check_controls(further)
     label, command = options.label(model), console.command_line()
     page = None
-    with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job:
+    with console.job({"model": 0.02, "settings": 0.28, "sampling": 0.65, "report": 0.05}) as job, ExitStack() as held:
         job.at("model", 0.0, "loading the model")
         task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit, checkpointing)
         if component:
             task = on_component(task, component[0])
-        if out is not None:
-            check_run(out, None)
+        held.enter_context(alone(out))
 
         def progress(stage: str, done: int, total: int) -> None:
             job.at("sampling" if stage == "sampling" else "settings", done / max(total, 1), console.words(stage))
@@ -175,18 +175,17 @@ def compress(
     from bitsandnats.critical import check_tolerances, critical_points
     from bitsandnats.recipes import single
     from bitsandnats.report import write_report
-    from bitsandnats.store import check_run
+    from bitsandnats.store import alone
 
     tolerances = options.numbers(tolerance, "--tolerance")
     check_tolerances(tolerances)
     compressor = compressors.registry.build(method or "quantize")()
     label, command = options.label(model), console.command_line()
     page = None
-    with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job:
+    with console.job({"model": 0.1, "compress": 0.8, "report": 0.1}) as job, ExitStack() as held:
         job.at("model", 0.0, "loading the model")
         task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit)
-        if out is not None:
-            check_run(out, single.compress_options(compressor.scheme, tolerances, seed, label))
+        held.enter_context(alone(out, single.compress_options(compressor.scheme, tolerances, seed, label)))
 
         def progress(stage: str, done: int, total: int) -> None:
             job.at("compress", done / max(total, 1), console.words(stage))

@@ -79,14 +79,12 @@ def run(asked: Asked, given: dict[str, Any], seed: int, out: Path | None, export
     from bitsandnats.recipes.attribution.refined import WHOLE, refined_llc
     from bitsandnats.recipes.attribution.stored import write_parquet
     from bitsandnats.report import write_report
-    from bitsandnats.store import check_run
+    from bitsandnats.store import alone
 
     label, page = options.label(asked.model), None
     sources = dict(_named(text) for text in asked.data)
-    with console.job({"model": 0.05, "settings": 0.25, "sampling": 0.65, "report": 0.05}) as job:
+    with console.job({"model": 0.05, "settings": 0.25, "sampling": 0.65, "report": 0.05}) as job, alone(out):
         job.at("model", 0.0, "loading the model")
-        if out is not None:
-            check_run(out, None)
         series = _series(asked, label)
         task = next(iter(series.values()))
         data = {WHOLE: None, **{name: _other(asked, path) for name, path in sources.items()}}

@@ -1,7 +1,8 @@
 """What all studies do: open the run, share out the work, write what is known after each unit, count the progress."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from bitsandnats._types import Progress
 from bitsandnats.executor import Work, run_here, run_in_processes
 from bitsandnats.recipes.summary import provenance
-from bitsandnats.store import Run, create_run, write_json, write_text
+from bitsandnats.store import Run, alone, create_run, write_json, write_text
 
 Told = Callable[[int, str, int, int], None]
 """Progress of one unit among many: (index, stage, done, total)."""
@@ -63,6 +64,7 @@ class Conduct:
         return run_here(work, items, told) if workers == 1 else run_in_processes(work, items, told, workers=workers)
 
 
+@contextmanager
 def conduct(
     out: str | Path,
     settings: dict[str, Any],
@@ -72,8 +74,8 @@ def conduct(
     summarise: Callable[[dict[str, Any]], dict[str, Any]],
     tabulate: Callable[[dict[str, Any]], str],
     device: str | None = None,
-) -> Conduct:
-    """Opens a run folder of these settings, new or begun before.
+) -> Iterator[Conduct]:
+    """Opens a run folder of these settings, new or begun before, and keeps other processes off it while the block runs.
 
     Args:
         out: the folder.
@@ -85,11 +87,12 @@ def conduct(
         device: for the record; None = the CPU.
 
     Raises:
-        StoreError: the folder cannot be used, or holds a run of other settings.
+        StoreError: the folder cannot be used, holds a run of other settings, or another process works on it.
     """
     made = {**provenance(command, int(settings["seed"])), "device": device or "cpu"}
-    run = create_run(out, settings, provenance=made)
-    return Conduct(run, made, workers, time.perf_counter(), summarise, tabulate)
+    with alone(out, settings):
+        run = create_run(out, settings, provenance=made)
+        yield Conduct(run, made, workers, time.perf_counter(), summarise, tabulate)
 
 
 class Weighted:

@@ -12,10 +12,12 @@ from bitsandnats._version import __version__
 from bitsandnats.calibration import calibrate, check_fit
 from bitsandnats.errors import BitsAndNatsError, ModelError, message
 from bitsandnats.metric import in_metric
+from bitsandnats.precision import in_precision
 from bitsandnats.recipes.series import Series
-from bitsandnats.run import choose_mode
+from bitsandnats.run import choose_mode, choose_pass
 from bitsandnats.settings import Settings, changed, settings_from
 from bitsandnats.store import ContentKey, Run, content_key, data_digest
+from bitsandnats.target import LocalPosterior
 from bitsandnats.task import Task
 
 _PROBE_ITEMS = 4
@@ -26,8 +28,8 @@ def series_settings(
 ) -> tuple[Settings, ContentKey]:
     """The settings of a series, and the key of what they were chosen for.
 
-    What is decided by a clock (the route of `calibrate`, vmap or loop) is decided here and stored, so that a study that
-    is taken up again, or shared by several processes, gives the same numbers.
+    What is decided by a clock (the route of `calibrate`, vmap or loop) or by memory (items a pass) is decided here and
+    stored, so that a study that is taken up again, or shared by several processes, gives the same numbers.
 
     Args:
         run: the run folder.
@@ -81,9 +83,22 @@ def _chosen(
     if found.mode == "auto":
         modes = {choose_mode(in_metric(task, found.metric), found) for task in probed}
         found = changed(found, {"mode": "vmap" if modes == {"vmap"} else "loop"})
+    if found.micro_batch == "auto":
+        found = changed(found, {"micro_batch": _least_pass(probed, found)})
     tree = xr.DataTree(xr.Dataset(attrs={"settings": json.dumps(found.model_dump())}))
     run.finish("_series", "settings", key, tree)
     return found
+
+
+def _least_pass(probed: list[Task], settings: Settings) -> int | str:
+    """Items a pass that every one of these checkpoints has the memory for."""
+    sizes = []
+    for task in probed:
+        moved = in_precision(in_metric(task, settings.metric), settings.precision)
+        mode: Any = settings.mode
+        target = LocalPosterior(moved, settings.nbeta, settings.gamma, mode, precision=settings.precision)
+        sizes.append(choose_pass(target, settings))
+    return min((size for size in sizes if size != "whole"), default="whole")
 
 
 def probes(source: Series, *, only_last: bool) -> list[Task]:

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Generator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +20,17 @@ from bitsandnats.observables.watch import Observables, Watching
 from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
 from bitsandnats.run.blocks import Blocks, Kept
+from bitsandnats.run.choices import check_memory, takes_all
+from bitsandnats.run.choices import choose_mode as choose_mode
+from bitsandnats.run.choices import choose_pass as choose_pass
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, Rows, assemble
 from bitsandnats.samplers.types import Sampler
 from bitsandnats.settings import Settings, changed
-from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory
+from bitsandnats.target import LocalPosterior
 from bitsandnats.task import Task
 
 _DIVERGED = "diverged"
-_ARRAYS = 3  # of the weights' size a chain, at least: position, gradient, noise
 _LARGE = 20_000_000  # coordinates above which arrays of their size are saved on: no look at the last steps
 _LOOK = 10  # steps between looks at what the chains have done: each waits for the device
 _SLOPE_ITEMS = {"token": (32, 16), "sequence": (32, 16), "sample": (2048, 512)}  # in all, a pass
@@ -73,7 +75,7 @@ def sample(
     began = time.perf_counter()
     task = in_precision(task, settings.precision)
     mode = choose_mode(task, settings) if settings.mode == "auto" else settings.mode
-    _check_memory(task, settings.chains if mode == "vmap" else 1)
+    check_memory(task, settings.chains if mode == "vmap" else 1)
     slope, slope_scale = _slope(task, settings)
     target = LocalPosterior(
         task,
@@ -88,8 +90,9 @@ def sample(
     )
     build = samplers.registry.build(settings.sampler)
     tags = samplers.registry.entry(settings.sampler).tags
-    full = "full" in tags or settings.batch_size >= len(task.data)
-    target = dataclasses.replace(target, micro_batch=_micro_batch(target, settings, full))
+    full = takes_all(task, settings)
+    items = choose_pass(target, settings)
+    target = dataclasses.replace(target, micro_batch=None if items == "whole" else items)
     baseline = choose_baseline(task, settings, full)
     chains = range(settings.chains)
     groups = [list(chains)] if mode == "vmap" else [[c] for c in chains]
@@ -124,32 +127,6 @@ def sample(
             return tree
         settings = changed(settings, {"draws": settings.draws + more})
         parts = [walk.send(more) for walk in walks]
-
-
-def _check_memory(task: Task, chains: int) -> None:
-    """Refuses a group of chains that cannot fit, before it is tried."""
-    wanted, there = _wanted(task, chains), total_memory(task.device)
-    if wanted > there:
-        raise InputError(
-            message(
-                expected=f"chains that fit into {there / 2**30:.1f} GiB of memory",
-                got=f"{chains} at a time, which need {wanted / 2**30:.1f} GiB",
-                do="use fewer chains, or mode 'loop'",
-            )
-        )
-
-
-def _wanted(task: Task, chains: int) -> int:
-    """Bytes that a group of chains needs at least."""
-    return chains * _ARRAYS * sum(w.numel() * w.element_size() for w in task.center.values())
-
-
-def _micro_batch(target: LocalPosterior, settings: Settings, full: bool) -> int | None:
-    """Items a pass: as the settings say, or as many as memory holds; None = all."""
-    if settings.micro_batch != "auto" or target.mode == "vmap":
-        return None if settings.micro_batch == "auto" else settings.micro_batch
-    items = len(target.task.data) if full else settings.batch_size
-    return choose_micro_batch(target, items, arrays=1 + ("rmsprop" in settings.sampler or "adam" in settings.sampler))
 
 
 def _dynamics(tags: tuple[str, ...]) -> str:
@@ -276,18 +253,3 @@ def _run_group(
         observed = watching.results() if (diverged_at < 0).all() else {}
         acceptance = torch.stack(accepted[-CHECKED:], 1).numpy() if accepted else None
         steps += yield Part(traces, diverged_at, observed, acceptance)
-
-
-def choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
-    """The faster way to evaluate the group of chains, measured on one batch; one by one where they do not fit.
-
-    The two round differently, and which is faster is a matter of the moment: who must repeat a run bit for bit asks
-    once and keeps the answer.
-    """
-    if _wanted(task, settings.chains) > total_memory(task.device):
-        return "loop"
-    random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
-    tags = samplers.registry.entry(settings.sampler).tags
-    full = "full" in tags or settings.batch_size >= len(task.data)
-    batch = None if full else task.batch(batch_indices(random, len(task.data), settings.batch_size))
-    return faster_mode(task, batch, chains=settings.chains)

@@ -1,5 +1,6 @@
 """The run folder: layout, atomic units, content keys, completion."""
 
+from bitsandnats.store.alone import alone as alone
 from bitsandnats.store.files import read_json as read_json
 from bitsandnats.store.files import write_json as write_json
 from bitsandnats.store.files import write_text as write_text

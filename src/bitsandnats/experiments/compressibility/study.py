@@ -67,7 +67,7 @@ def compressibility(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, studies, rows, failed, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
@@ -75,30 +75,30 @@ def compressibility(
         device=device,
         summarise=summarise,
         tabulate=markdown,
-    )
-    run, tracker = made.run, Tracker(progress, plan, costs)
-    _train(made, plan, device, tracker)
-    series = {suite.name: _series(run, plan, suite, device) for suite in plan.suites}
-    for suite in plan.suites:
-        try:
-            done = _study(run, plan, suite, series[suite.name], workers, tracker.study(suite.name))
-        except StoreError:
-            raise
-        except BitsAndNatsError as error:
-            failed[suite.name] = str(error)
-        else:
-            studies[suite.name] = done.summary()
+    ) as made:
+        run, tracker = made.run, Tracker(progress, plan, costs)
+        _train(made, plan, device, tracker)
+        series = {suite.name: _series(run, plan, suite, device) for suite in plan.suites}
+        for suite in plan.suites:
+            try:
+                done = _study(run, plan, suite, series[suite.name], workers, tracker.study(suite.name))
+            except StoreError:
+                raise
+            except BitsAndNatsError as error:
+                failed[suite.name] = str(error)
+            else:
+                studies[suite.name] = done.summary()
+            made.write()
+        works = _works(run.path, plan, series)
+        with closing(made.results(further, works, tracker.further(works))) as stream:
+            written = time.perf_counter()
+            for _, row in stream:
+                rows.append(row)
+                if time.perf_counter() - written > _BETWEEN:  # the tables take seconds to make
+                    made.write()
+                    written = time.perf_counter()
         made.write()
-    works = _works(run.path, plan, series)
-    with closing(made.results(further, works, tracker.further(works))) as stream:
-        written = time.perf_counter()
-        for _, row in stream:
-            rows.append(row)
-            if time.perf_counter() - written > _BETWEEN:  # the tables take seconds to make
-                made.write()
-                written = time.perf_counter()
-    made.write()
-    return run
+        return run
 
 
 def suite_folder(run: Path, suite: Suite) -> Path:

@@ -53,15 +53,17 @@ def dln_benchmark(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return benchmark_summary(plan, [row for i in sorted(measured) for row in measured[i]], made)
 
-    made = conduct(out, plan.run_settings(), command=command, workers=workers, summarise=summarise, tabulate=markdown)
-    works = _works(made.run.path, plan)
-    tracker = Weighted(progress, "networks", _weights(works, costs))
-    with closing(made.results(measure_network, works, tracker)) as stream:
-        for index, rows in stream:
-            measured[index] = rows
-            tracker(index, "network", 1, 1)
-            made.write()
-    return made.run
+    with conduct(
+        out, plan.run_settings(), command=command, workers=workers, summarise=summarise, tabulate=markdown
+    ) as made:
+        works = _works(made.run.path, plan)
+        tracker = Weighted(progress, "networks", _weights(works, costs))
+        with closing(made.results(measure_network, works, tracker)) as stream:
+            for index, rows in stream:
+                measured[index] = rows
+                tracker(index, "network", 1, 1)
+                made.write()
+        return made.run
 
 
 def benchmark_summary(plan: Plan, networks: list[dict[str, Any]], made: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def grokking(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, trainings, rows, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
@@ -63,30 +63,30 @@ def grokking(
         device=plan.device,
         summarise=summarise,
         tabulate=markdown,
-    )
-    groups = [
-        TrainWork(made.run.path, arms, seeds, plan.epochs(arms[0].recipe), plan.device)
-        for arms, seeds in plan.trainings()
-    ]
-    by_arm = {row.arm: row for row in costs}
-    weights = [sum(by_arm[arm.name].training if costs else 1.0 for arm in group.arms) for group in groups]
-    tracker = Weighted(progress, "training", weights)
-    with closing(made.results(trained, groups, tracker, most=len(groups))) as stream:
-        for _, found in stream:
-            trainings += found
-            made.write()
-    works = measurements(made.run.path, plan, trainings)
-    tracker = Weighted(progress, "checkpoints", [_weight(work, by_arm) for work in works])
-    written = time.perf_counter()
-    with closing(made.results(measured, works, tracker)) as stream:
-        for index, row in stream:
-            rows.append(row)
-            tracker(index, row["kind"], 1, 1)
-            if time.perf_counter() - written > _BETWEEN:
+    ) as made:
+        groups = [
+            TrainWork(made.run.path, arms, seeds, plan.epochs(arms[0].recipe), plan.device)
+            for arms, seeds in plan.trainings()
+        ]
+        by_arm = {row.arm: row for row in costs}
+        weights = [sum(by_arm[arm.name].training if costs else 1.0 for arm in group.arms) for group in groups]
+        tracker = Weighted(progress, "training", weights)
+        with closing(made.results(trained, groups, tracker, most=len(groups))) as stream:
+            for _, found in stream:
+                trainings += found
                 made.write()
-                written = time.perf_counter()
-    made.write()
-    return made.run
+        works = measurements(made.run.path, plan, trainings)
+        tracker = Weighted(progress, "checkpoints", [_weight(work, by_arm) for work in works])
+        written = time.perf_counter()
+        with closing(made.results(measured, works, tracker)) as stream:
+            for index, row in stream:
+                rows.append(row)
+                tracker(index, row["kind"], 1, 1)
+                if time.perf_counter() - written > _BETWEEN:
+                    made.write()
+                    written = time.perf_counter()
+        made.write()
+        return made.run
 
 
 def measurements(folder: Path, plan: Plan, trainings: Sequence[Row]) -> list[Measurement]:

@@ -51,29 +51,29 @@ def influence_retraining(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, rows, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
         workers=workers,
         summarise=summarise,
         tabulate=sheets_as_markdown,
-    )
-    folder, by_set = made.run.path, {row.set: row for row in costs}
-    first = [Work(folder, plan, data, "retraining", fraction=f) for data in plan.data for f in plan.fractions]
-    for data in plan.data:
-        first += [Work(folder, plan, data, "left_out", model=m) for m in range(plan.models)]
-        first += [Work(folder, plan, data, "chains", chain=chain) for chain in plan.chain_settings(data)]
-        first += [Work(folder, plan, data, "attribution", model=m) for m in range(plan.models)]
-    _make(made, first, Weighted(progress, "first", [_weight(w, by_set) for w in first]), rows)
-    second = [
-        Work(folder, plan, data, "chains", model=m, chain=chain)
-        for data in plan.data
-        for m in range(1, plan.models)
-        for chain in chosen_chains(plan, rows, data)
-    ]
-    _make(made, second, Weighted(progress, "further networks", [_weight(w, by_set) for w in second]), rows)
-    return made.run
+    ) as made:
+        folder, by_set = made.run.path, {row.set: row for row in costs}
+        first = [Work(folder, plan, data, "retraining", fraction=f) for data in plan.data for f in plan.fractions]
+        for data in plan.data:
+            first += [Work(folder, plan, data, "left_out", model=m) for m in range(plan.models)]
+            first += [Work(folder, plan, data, "chains", chain=chain) for chain in plan.chain_settings(data)]
+            first += [Work(folder, plan, data, "attribution", model=m) for m in range(plan.models)]
+        _make(made, first, Weighted(progress, "first", [_weight(w, by_set) for w in first]), rows)
+        second = [
+            Work(folder, plan, data, "chains", model=m, chain=chain)
+            for data in plan.data
+            for m in range(1, plan.models)
+            for chain in chosen_chains(plan, rows, data)
+        ]
+        _make(made, second, Weighted(progress, "further networks", [_weight(w, by_set) for w in second]), rows)
+        return made.run
 
 
 def _make(made: Conduct, works: Sequence[Work], tracker: Weighted, rows: list[Row]) -> None:

@@ -48,25 +48,25 @@ def loss_kernel_study(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, rows, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
         workers=workers,
         summarise=summarise,
         tabulate=sheets_as_markdown,
-    )
-    works = [Work(made.run.path, plan, "tasks", model) for model in range(plan.models)]
-    if plan.classes is not None:
-        works += [Work(made.run.path, plan, "classes", model) for model in range(plan.models)]
-    tracker = Weighted(progress, "kernels", [1.0] * len(works))
-    with closing(made.results(measured, works, tracker)) as stream:
-        for index, row in stream:
-            rows.append(row)
-            tracker(index, row["part"], 1, 1)
-            made.write()
-    made.write()
-    return made.run
+    ) as made:
+        works = [Work(made.run.path, plan, "tasks", model) for model in range(plan.models)]
+        if plan.classes is not None:
+            works += [Work(made.run.path, plan, "classes", model) for model in range(plan.models)]
+        tracker = Weighted(progress, "kernels", [1.0] * len(works))
+        with closing(made.results(measured, works, tracker)) as stream:
+            for index, row in stream:
+                rows.append(row)
+                tracker(index, row["part"], 1, 1)
+                made.write()
+        made.write()
+        return made.run
 
 
 def study_summary(plan: Plan, rows: Sequence[Row], made: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def refined_llc(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, trainings, checkpoints, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
@@ -49,18 +49,18 @@ def refined_llc(
         device=plan.device,
         summarise=summarise,
         tabulate=sheets_as_markdown,
-    )
-    networks = [
-        TrainWork(made.run.path, f"s{seed}", plan.recipe, seed, plan.steps, plan.device) for seed in plan.seed_range
-    ]
-    with closing(made.results(trained, networks, Weighted(progress, "training", [1.0] * len(networks)))) as stream:
-        for _, row in stream:
-            trainings.append(row)
-            made.write()
-    units = [Checkpoint(plan, own, step) for own in networks for step in plan.steps]
-    with closing(made.results(measured, units, Weighted(progress, "sampling", [1.0] * len(units)))) as stream:
-        for _, row in stream:
-            checkpoints.append(row)
-            made.write()
-    made.write()
-    return made.run
+    ) as made:
+        networks = [
+            TrainWork(made.run.path, f"s{seed}", plan.recipe, seed, plan.steps, plan.device) for seed in plan.seed_range
+        ]
+        with closing(made.results(trained, networks, Weighted(progress, "training", [1.0] * len(networks)))) as stream:
+            for _, row in stream:
+                trainings.append(row)
+                made.write()
+        units = [Checkpoint(plan, own, step) for own in networks for step in plan.steps]
+        with closing(made.results(measured, units, Weighted(progress, "sampling", [1.0] * len(units)))) as stream:
+            for _, row in stream:
+                checkpoints.append(row)
+                made.write()
+        made.write()
+        return made.run

@@ -42,7 +42,7 @@ def susceptibility(
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
         return study_summary(plan, trainings, readings, made)
 
-    made = conduct(
+    with conduct(
         out,
         plan.run_settings(),
         command=command,
@@ -50,26 +50,26 @@ def susceptibility(
         device=plan.device,
         summarise=summarise,
         tabulate=sheets_as_markdown,
-    )
-    works = networks(made.run.path, plan)
-    with closing(
-        made.results(trained, works, Weighted(progress, "training", [float(w.recipe.steps) for w in works]))
-    ) as stream:
-        for _, row in stream:
-            if row["label"] in {f"s{seed}" for seed in plan.seed_range}:
-                trainings.append(row)
+    ) as made:
+        works = networks(made.run.path, plan)
+        with closing(
+            made.results(trained, works, Weighted(progress, "training", [float(w.recipe.steps) for w in works]))
+        ) as stream:
+            for _, row in stream:
+                if row["label"] in {f"s{seed}" for seed in plan.seed_range}:
+                    trainings.append(row)
+                    made.write()
+        units = [
+            Reading(plan, tuple(own[1:] if kind.startswith("disjoint") else own[:1]), kind)
+            for own in (works[i : i + 3] for i in range(0, len(works), 3))
+            for kind in READINGS
+        ]
+        with closing(made.results(read, units, Weighted(progress, "sampling", [1.0] * len(units)))) as stream:
+            for _, row in stream:
+                readings.append(row)
                 made.write()
-    units = [
-        Reading(plan, tuple(own[1:] if kind.startswith("disjoint") else own[:1]), kind)
-        for own in (works[i : i + 3] for i in range(0, len(works), 3))
-        for kind in READINGS
-    ]
-    with closing(made.results(read, units, Weighted(progress, "sampling", [1.0] * len(units)))) as stream:
-        for _, row in stream:
-            readings.append(row)
-            made.write()
-    made.write()
-    return made.run
+        made.write()
+        return made.run
 
 
 def networks(folder: Path, plan: Plan) -> list[TrainWork]:
