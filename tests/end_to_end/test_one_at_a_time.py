@@ -6,15 +6,15 @@ import pytest
 
 from bitsandnats.store import locked
 
-STUDY_WORDS = {
-    "dln-benchmark": ["--small", "--nets", "1"],
-    "compressibility": ["--small"],
-    "grokking": ["--small"],
-    "influence-retraining": ["--small"],
-    "loss-kernel": ["--small"],
-    "susceptibility": ["--small"],
-    "refined-llc": ["--small"],
-}
+STUDIES = [
+    "compressibility",
+    "dln-benchmark",
+    "grokking",
+    "influence-retraining",
+    "loss-kernel",
+    "refined-llc",
+    "susceptibility",
+]
 
 
 def refused(cli, folder, *words):
@@ -34,6 +34,6 @@ def test_a_measurement(verb, cli, suite, llc_options, text_file, tmp_path):
     refused(cli, tmp_path / "run", name, model, *options, "--text", text_file, *short)
 
 
-@pytest.mark.parametrize("name", STUDY_WORDS)
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_of_the_papers(name, cli, tmp_path):
-    refused(cli, tmp_path / "run", "reproduce", name, *STUDY_WORDS[name])
+    refused(cli, tmp_path / "run", "reproduce", name, "--small")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import attribution_tables, console, options, parsing
+from bitsandnats.cli.reading import Reading, TextItems
 from bitsandnats.errors import InputError, message
 
 INFLUENCE_EXAMPLES = (
@@ -33,6 +34,8 @@ Out = Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder for t
 def influence(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    text_items: TextItems = "contexts",
     query: Annotated[
         list[Path] | None,
         typer.Option(metavar="PATH", help="Text of the queries, repeatable; by default items of the data."),
@@ -73,7 +76,7 @@ def influence(
         raise InputError(message(expected=f"--tokens {', '.join(TOKENS)}", got=repr(tokens), do="choose one"))
     given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     length = Length(looks, reliability, draws, budget)
-    work = Work(model, text, context, fold, device, unit, out, export)
+    work = Work(model, Reading(text, field, text_items, context, fold, device, unit), out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         train, asked = work.split(task, items, queries, query)
@@ -95,6 +98,8 @@ def influence(
 def kernel(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    text_items: TextItems = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     items: Items = 256,
@@ -129,7 +134,7 @@ def kernel(
         options.check_alone(f"--items above {MATRIX:,}", {"--export": export, "--reliability": reliability})
     given = given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     length = Length(looks, reliability, draws, budget)
-    work = Work(model, text, context, fold, device, unit, out, export)
+    work = Work(model, Reading(text, field, text_items, context, fold, device, unit), out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         chosen = as_subset(task, split_items(len(task.data), 0, items)[0])
@@ -170,14 +175,14 @@ class Length:
 class Work:
     """What both verbs do with their options."""
 
-    def __init__(self, model: str, text: Any, context: Any, fold: Any, device: Any, unit: Any, out: Any, export: Any):
-        self.model, self.data, self.out, self.export = model, (text, context, fold, device, unit), out, export
+    def __init__(self, model: str, data: Reading, out: Path | None, export: Path | None):
+        self.model, self.data, self.out, self.export = model, data, out, export
         self.label, self.command = options.label(model), console.command_line()
 
     def load(self, job: console.Job) -> Any:
         """The task."""
         job.at("model", 0.0, "loading the model")
-        return options.load_task(self.model, *self.data)
+        return self.data.load(self.model)
 
     def split(self, task: Any, items: int | None, queries: int, query: list[Path] | None) -> tuple[Any, Any]:
         """Training items and queries: of the data, or of text of their own."""
@@ -186,7 +191,7 @@ class Work:
         if query is None:
             return split_items(len(task.data), queries, items)
         options.check_no_function(self.model, "--query")
-        other = options.load_task(self.model, query, *self.data[1:])
+        other = self.data.load_other(self.model, query)
         train = split_items(len(task.data), 0, items)[0]
         asked = split_items(len(other.data), 0, queries)[0]
         from bitsandnats.observables.subsets import as_subset

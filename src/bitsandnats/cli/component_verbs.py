@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import attribution, attribution_tables, console, options, parsing, refined
+from bitsandnats.cli.reading import Reading, TextItems
 from bitsandnats.errors import InputError, message
 
 EXAMPLES = (
@@ -23,6 +24,8 @@ def susceptibility(
         list[str], typer.Option(metavar="NAME=PATH", help="Text that the data are shifted to, repeatable.")
     ],
     text: options.Text = None,
+    field: options.Field = "text",
+    text_items: TextItems = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     items: attribution.Items = 64,
@@ -57,14 +60,14 @@ def susceptibility(
     given = attribution.given_settings(sampler, step_size, gamma, nbeta, batch_size, chains, draws, burn_in, seed)
     options.check_no_function(model, "--probe")
     length = attribution.Length(looks, None, draws or 0, None)
-    work = attribution.Work(model, text, context, fold, device, unit, out, export)
+    work = attribution.Work(model, Reading(text, field, text_items, context, fold, device, unit), out, export)
     with console.job({"model": 0.02, "sampling": 0.93, "report": 0.05}) as job, alone(out):
         task = work.load(job)
         names = refined.names_of(task, parsing.names(components))
         check_disjoint(task, names)
         sides: dict[str, Any] = {"train": as_subset(task, split_items(len(task.data), 0, items)[0])}
         for name, path in probes.items():
-            other = options.load_task(model, [path], *work.data[1:])
+            other = work.data.load_other(model, [path])
             chosen = as_subset(other, split_items(len(other.data), 0, items)[0])
             sides[name] = as_subset(task, chosen.data, per="token" if per == "token" else "item")
         tree = work.observe(job, task, sides, [], given, length, components=names)

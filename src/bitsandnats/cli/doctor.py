@@ -18,6 +18,8 @@ _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 def doctor(
     model: options.Model,
     text: options.Text = None,
+    field: options.Field = "text",
+    items: options.Items = "contexts",
     context: options.Context = None,
     unit: options.Unit = None,
     batch_size: options.BatchSize = None,
@@ -30,7 +32,8 @@ def doctor(
     from bitsandnats.recipes.doctor import Examination, examine, refused
 
     try:
-        task = options.load_task(model, text, context, fold, device, unit, checkpointing)
+        texts = options.texts(text, field, items)
+        task = options.load_task(model, texts, context, fold, device, unit, checkpointing)
         found = examine(task, batch_size=batch_size or 16, tokens=_tokens(task))
     except BitsAndNatsError as error:
         found = Examination((refused(error),), "float32", 0, 0)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import attribution_tables, complexity, console, options, refined, size_tables, tables
+from bitsandnats.cli.reading import Reading
 
 LLC_EXAMPLES = (
     "bitsandnats llc runs/suite/step768",
@@ -94,8 +95,8 @@ def llc(
         only = {f"--{name.replace('_', '-')}": given.pop(name) for name in sorted(plain)}
         only |= {"--target-se": target_se, "--budget": budget, "--controls": controls}
         options.check_alone("several components, data or checkpoints", only)
-        texts = options.texts(text, field, items)
-        asked = refined.Asked(model, texts, context, fold, device, unit, component or [], data or [], revisions)
+        reading = Reading(text, field, items, context, fold, device, unit)
+        asked = refined.Asked(model, reading, component or [], data or [], revisions)
         found = refined.run(asked, given, seed, out, export)
         attribution_tables.show_refined(found["record"], found["page"], json)
         return

@@ -173,7 +173,7 @@ def load_task(
 
     return hf.load_task(
         model,
-        text=texts([str(t) for t in text], "text", "contexts") if isinstance(text, list) else text,
+        text=text,
         context=context,
         fold=fold,
         device=checked_device(device),

@@ -94,11 +94,12 @@ def _planned(
     else:
         task = options.load_task(
             model,
-            given.get("text") or None,
+            options.texts(given.get("text") or None, given["field"], given["items"]),
             given.get("context"),
             given.get("fold"),
             None if gpu else given.get("device"),
             given.get("unit"),
+            bool(given.get("checkpointing")),
         )
         shape = room.task_shape(task)
     tolerances = len(options.numbers(given.get("tolerances") or given.get("tolerance") or "0.5", "--tolerance"))

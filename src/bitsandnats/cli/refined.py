@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import console, options, parsing
+from bitsandnats.cli.reading import Reading
 from bitsandnats.errors import InputError, message
 
 _PANEL = "Model and data"
@@ -42,22 +43,14 @@ class Asked:
 
     Attributes:
         model: MODEL.
-        text: texts of the task's own data, as `hf.Texts`; None = the suite's.
-        context: tokens a context.
-        fold: whether layer norms are folded.
-        device: where to compute.
-        unit: of the loss.
+        reading: the task's own data, and how other data are read.
         components: names, and patterns over names, separated by commas.
         data: NAME=PATH of other data.
         revisions: which checkpoints of a series; None = MODEL is one.
     """
 
     model: str
-    text: Any
-    context: int | None
-    fold: bool | None
-    device: str | None
-    unit: str | None
+    reading: Reading
     components: list[str]
     data: list[str]
     revisions: str | None
@@ -117,14 +110,14 @@ def names_of(task: Any, asked: list[str]) -> list[str]:
 
 def _series(asked: Asked, label: str) -> dict[str, Any]:
     if asked.revisions is None:
-        task = options.load_task(asked.model, asked.text, asked.context, asked.fold, asked.device, asked.unit)
-        return {label: task}
+        return {label: asked.reading.load(asked.model)}
     options.check_no_function(asked.model, "--revisions")
     from bitsandnats.recipes.series import checkpoint_series
 
-    chosen: Any = {"device": options.checked_device(asked.device), "unit": options.checked_unit(asked.unit) or "token"}
+    own = asked.reading
+    chosen: Any = {"device": options.checked_device(own.device), "unit": options.checked_unit(own.unit) or "token"}
     series = checkpoint_series(
-        asked.model, revisions=asked.revisions, text=asked.text, context=asked.context, fold=asked.fold, **chosen
+        asked.model, revisions=asked.revisions, text=own.texts, context=own.context, fold=own.fold, **chosen
     )
     return {name: load() for name, load in series.load.items()}
 
@@ -137,7 +130,7 @@ def _other(asked: Asked, path: str) -> Any:
         from bitsandnats import hf
 
         model = str(hf.find_series(asked.model, asked.revisions)[-1].reference)
-    return options.load_task(model, [path], asked.context, asked.fold, asked.device, asked.unit).data
+    return asked.reading.load_other(model, [path]).data
 
 
 def _split(components: list[str]) -> list[str]:

@@ -183,7 +183,10 @@ def _order(task: Task, tokens: Tensor) -> Finding:
     """The loss of the same tokens in random order: a language model does better on real text."""
     few = tokens[_few(task)]
     random = generator(0, 0, "probe")
-    mixed = torch.stack([row[torch.randperm(len(row), generator=random)] for row in few])
+    mixed = few.clone()
+    for row in mixed:
+        there = row >= 0  # padding stays where it is
+        row[there] = row[there][torch.randperm(int(there.sum()), generator=random)]
     with torch.no_grad():
         real, shuffled = (
             task.item_losses(task.center, rows.to(task.device)).double() / task.mean_weight for rows in (few, mixed)
