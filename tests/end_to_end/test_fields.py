@@ -50,7 +50,7 @@ def test_verbs(verb, options, cli, suite, lines):
         assert "BAD" not in done.out
         assert {f["check"] for f in found["findings"]} > {"determinism", "memory", "order"}
     else:
-        assert found["data"]["items"] == 40  # a document each, not the contexts that they fill
+        assert found["data"]["sampling"]["items"] == 40  # a document each, not the contexts that they fill
     refused = cli(*words, *options)
     said = refused.out if verb == "doctor" else refused.sentence
     assert "field text" in said or "'text'" in said
@@ -59,4 +59,4 @@ def test_verbs(verb, options, cli, suite, lines):
 def test_plan(cli, suite, lines):
     words = ["plan", "--json", "llc", suite / "step24", "--context", "16", *MOVE]
     text = ["--text", lines, "--field", "body", "--items", "documents"]
-    assert "40 items" in cli(*words, *text).out
+    assert cli(*words, *text).json["plan"]["shape"]["items"] == 40
