@@ -13,7 +13,7 @@ from bitsandnats.task import Task
 _STIFFEST_PULL = 0.01  # γ over nβ κ_max at which the search begins
 _DECADES = 6
 _SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
-_SHORT = 0.5  # of a matrix's norm: a reach that is not believed before a far weaker pull is tried
+_SHORT = 1.0  # of a matrix's norm: a reach that is not believed before a far weaker pull is tried
 FAR = 100.0  # how much weaker
 
 Found = tuple[float, list[Pilot], int]
@@ -82,11 +82,11 @@ def _beyond(
 def _rises_ahead(
     tasks: list[Task], choices: Choices, route: Route, gamma: float, pilots: list[Pilot], leapfrogs: int
 ) -> bool:
-    """Whether a far weaker pull gives another λ̂, where the reach is short."""
+    """Whether a far weaker pull gives a larger λ̂, where the reach is short."""
     for task, pilot in zip(tasks, pilots, strict=True):
         if short_reach(task, gamma):
             ahead = run_pilot(task, choices, route, gamma / FAR, max(leapfrogs, ACROSS))
-            if ahead.local and not _same(pilot, ahead):
+            if ahead.local and ahead.llc > pilot.llc and not _same(pilot, ahead):
                 return True
     return False
 
@@ -95,8 +95,8 @@ def short_reach(task: Task, gamma: float) -> bool:
     """Whether the pull holds draws so close to w* that terms beyond the quadratic may not be felt.
 
     There half the rank of the Hessian looks like a plateau of λ̂ (`tests/truth/test_calibrated_pull.py`). Of some
-    matrix m × n the norm of what the pull allows, (√m + √n)/√γ, is less than half the norm of the weights; norms are
-    spectral, since weights of low rank are small number by number. Matrices of zeros have nothing to compare with.
+    matrix m × n the norm of what the pull allows, (√m + √n)/√γ, is less than the norm of the weights; norms are spectral,
+    since weights of low rank are small number by number. Matrices of zeros have nothing to compare with.
 
     Args:
         task: the checkpoint.
