@@ -39,12 +39,12 @@ def choose_pull(
         if kept is not None and any(p.gap > SPREADING for p in pilots):
             # weaker still would only spread more; between these two, what the pull takes decides
             if all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
-                return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
+                if not _rises_ahead(tasks, choices, route, kept):
+                    return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
             said = f"λ̂ still changes by more than {_SAME:.0%} per tenfold γ, but weaker pulls are not filled"
             return gamma, said, pilots, leapfrogs
         if kept is not None and all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
-            rises = _rises_ahead(tasks, choices, route, gamma, pilots, leapfrogs)
-            if not rises:
+            if not _rises_ahead(tasks, choices, route, (gamma, pilots, leapfrogs)):
                 said = f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ"
                 return gamma, said, pilots, leapfrogs
         kept = (gamma, pilots, leapfrogs)
@@ -79,10 +79,9 @@ def _beyond(
     return None
 
 
-def _rises_ahead(
-    tasks: list[Task], choices: Choices, route: Route, gamma: float, pilots: list[Pilot], leapfrogs: int
-) -> bool:
+def _rises_ahead(tasks: list[Task], choices: Choices, route: Route, found: Found) -> bool:
     """Whether a far weaker pull gives a larger λ̂, where the reach is short."""
+    gamma, pilots, leapfrogs = found
     for task, pilot in zip(tasks, pilots, strict=True):
         if short_reach(task, gamma):
             ahead = run_pilot(task, choices, route, gamma / FAR, max(leapfrogs, ACROSS))
@@ -95,8 +94,8 @@ def short_reach(task: Task, gamma: float) -> bool:
     """Whether the pull holds draws so close to w* that terms beyond the quadratic may not be felt.
 
     There half the rank of the Hessian looks like a plateau of λ̂ (`tests/truth/test_calibrated_pull.py`). Of some
-    matrix m × n the norm of what the pull allows, (√m + √n)/√γ, is less than the norm of the weights; norms are spectral,
-    since weights of low rank are small number by number. Matrices of zeros have nothing to compare with.
+    matrix m × n the norm of what the pull allows, (√m + √n)/√γ, is less than the norm of the weights; norms are
+    spectral, since weights of low rank are small number by number. Matrices of zeros have nothing to compare with.
 
     Args:
         task: the checkpoint.
