@@ -30,24 +30,21 @@ def choose_pull(
     for k in range(_DECADES):
         gamma = float(10.0 ** (top - k))
         pilots, leapfrogs = relaxed(tasks, choices, route, gamma, kept[2] if kept else FEWEST)
+        here = (gamma, pilots, leapfrogs)
         progress("choosing gamma", k + 1, _DECADES)
         if not all(p.local for p in pilots):
-            left = (gamma, pilots, leapfrogs)
-            inside, next_weaker = (kept, pilots) if kept else _stronger(tasks, choices, route, left)
-            free = _beyond(tasks, choices, route, left) if _decided(inside[1], next_weaker) else None
+            inside, next_weaker = (kept, pilots) if kept else _stronger(tasks, choices, route, here)
+            free = _beyond(tasks, choices, route, here) if _decided(inside[1], next_weaker) else None
             return free or (inside[0], "the weakest of tens whose draws stay in the basin", *inside[1:])
         if kept is not None and any(p.gap > SPREADING for p in pilots):
             # weaker still would only spread more; between these two, what the pull takes decides
-            if all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
-                if not _rises_ahead(tasks, choices, route, kept):
-                    return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
+            if _rests(kept[1], pilots) and not _rises_ahead(tasks, choices, route, kept):
+                return kept[0], "the weakest of tens at which pilots fill the reach that the pull allows", *kept[1:]
             said = f"λ̂ still changes by more than {_SAME:.0%} per tenfold γ, but weaker pulls are not filled"
             return gamma, said, pilots, leapfrogs
-        if kept is not None and all(_same(a, b) for a, b in zip(kept[1], pilots, strict=True)):
-            if not _rises_ahead(tasks, choices, route, (gamma, pilots, leapfrogs)):
-                said = f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ"
-                return gamma, said, pilots, leapfrogs
-        kept = (gamma, pilots, leapfrogs)
+        if kept is not None and _rests(kept[1], pilots) and not _rises_ahead(tasks, choices, route, here):
+            return gamma, f"λ̂ no longer depends on it: within {_SAME:.0%} of that at ten times γ", pilots, leapfrogs
+        kept = here
     assert kept is not None
     return kept[0], f"the weakest tried: λ̂ still changed by more than {_SAME:.0%} per tenfold γ", *kept[1:]
 
@@ -70,7 +67,7 @@ def _beyond(
     said = "at this nβ draws leave the basin wherever γ does not decide λ̂; this is the strongest that does not"
     for _ in range(_DECADES):
         weaker, most = relaxed(tasks, choices, route, gamma / 10, leapfrogs, inside=False)
-        same = all(_same(a, b) for a, b in zip(pilots, weaker, strict=True))
+        same = _rests(pilots, weaker)
         if any(p.gap > SPREADING for p in weaker):
             return (gamma, said, pilots, leapfrogs) if same else None
         gamma, pilots, leapfrogs = gamma / 10, weaker, most
@@ -125,6 +122,11 @@ def _stronger(tasks: list[Task], choices: Choices, route: Route, left: Found) ->
             do="check that w* is a minimum of this loss on these data, or give gamma, sampler and step_size",
         )
     )
+
+
+def _rests(stronger: list[Pilot], weaker: list[Pilot]) -> bool:
+    """λ̂ is the same at both pulls, for every task."""
+    return all(_same(a, b) for a, b in zip(stronger, weaker, strict=True))
 
 
 def _same(stronger: Pilot, weaker: Pilot) -> bool:
