@@ -87,9 +87,87 @@ def test_command_line(checkpoint, text_file, tmp_path):
     assert "Traceback" not in run.output
 
 
-def test_dropout_is_refused_as_a_finding():
-    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
-    data = (torch.randn(20, 4), torch.randint(2, (20,)))
-    with pytest.raises(bn.errors.ModelError) as error:
-        bn.Task.from_module(net, bn.losses.cross_entropy(), data)
-    assert doctor.refused(error.value).status == "bad"
+MODELS = """
+import torch
+import bitsandnats as bn
+
+
+class Branching(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        out = self.map(x)
+        return out if out.detach().abs().max().item() < 1e3 else out / 2
+
+
+def task(net):
+    generator = torch.Generator().manual_seed(0)
+    data = (torch.randn(20, 4, generator=generator), torch.randint(2, (20,), generator=generator))
+    return bn.Task.from_module(net, bn.losses.cross_entropy(), data)
+
+
+def sound():
+    return task(torch.nn.Linear(4, 2))
+
+
+def branching():
+    return task(Branching())
+
+
+def dropout():
+    return task(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2)).train())
+"""
+
+
+@pytest.fixture
+def diagnosed(tmp_path, monkeypatch):
+    """The record of `bitsandnats doctor` on a function in a module of the working folder, and its exit code."""
+    (tmp_path / "planted.py").write_text(MODELS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(name):
+        done = CliRunner().invoke(app, ["doctor", f"planted:{name}", "--json"])
+        record = json.loads(done.output)
+        return {f["check"]: f for f in record["findings"]}, done.exit_code
+
+    return run
+
+
+def test_a_model_whose_chains_cannot_run_at_once(diagnosed):
+    """A branch on numbers has no rule for several weights: said, and the chains run one after another."""
+    found, code = diagnosed("branching")
+    assert code == 0
+    assert found["chains"]["status"] == "note"
+    assert found["chains"]["figures"] == {"vmap": 0.0}
+    assert "cannot be evaluated at several weights at once" in found["chains"]["said"]
+    assert found["determinism"]["status"] == "good"
+    settings = {"step_size": 1e-4, "gamma": 1.0, "nbeta": 10.0, "chains": 2, "draws": 2, "batch_size": 4}
+    import planted  # pyright: ignore[reportMissingImports]
+
+    assert bn.estimate_llc(planted.branching(), settings=bn.Settings(**settings)).tree.attrs["mode"] == "loop"
+    found, _ = diagnosed("sound")
+    assert found["chains"]["status"] == "good"
+
+
+def test_a_model_with_dropout_left_on(diagnosed):
+    found, code = diagnosed("dropout")
+    assert code == 1
+    assert list(found) == ["loading"]
+    assert found["loading"]["status"] == "bad"
+    assert "module.eval()" in found["loading"]["said"]
+
+
+def test_dropout_in_the_gradient_alone(task):
+    """Losses repeat, so the task is made; the gradient does not."""
+
+    def dropped(params, batch):
+        losses = task.loss(params, batch)
+        return torch.nn.functional.dropout(losses, 0.5, training=torch.is_grad_enabled())
+
+    with torch.random.fork_rng():
+        found = doctor.examine(dataclasses.replace(task, loss=dropped), tokens=_tokens(task))
+    assert _statuses(found)["determinism"] == "bad"
+    assert "turn dropout off" in next(f.said for f in found.findings if f.check == "determinism")

@@ -12,7 +12,8 @@ from bitsandnats._rng import generator
 from bitsandnats.errors import BitsAndNatsError
 from bitsandnats.plan import task_shape
 from bitsandnats.precision import Precision, in_precision
-from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory
+from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory, why_not_at_once
+from bitsandnats.target.modes import VMAP_LARGEST
 from bitsandnats.task import Task
 
 _ITEMS = 8
@@ -205,10 +206,15 @@ def _order(task: Task, tokens: Tensor) -> Finding:
 
 
 def _at_once(task: Task, batch_size: int) -> Finding:
-    """Whether chains are faster all at once."""
+    """Whether chains can be evaluated all at once, and whether that is faster."""
     random = generator(0, 0, "probe")
-    indices = torch.randint(len(task.data), (_CHAINS, batch_size), generator=random)
-    mode = faster_mode(task, task.batch(indices), chains=_CHAINS)
+    batch = task.batch(torch.randint(len(task.data), (_CHAINS, batch_size), generator=random))
+    if task.dimension <= VMAP_LARGEST:
+        why = why_not_at_once(task, batch, chains=_CHAINS)
+        if why is not None:
+            said = f"chains run one after another: this model cannot be evaluated at several weights at once ({why})"
+            return Finding("chains", "note", said, {"vmap": 0.0})
+    mode = faster_mode(task, batch, chains=_CHAINS)
     said = "chains run all at once (vmap)" if mode == "vmap" else "chains run one after another"
     return Finding("chains", "good", f"{said}: the faster way here", {"vmap": float(mode == "vmap")})
 

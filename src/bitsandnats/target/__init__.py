@@ -4,5 +4,6 @@ from bitsandnats.target.micro_batch import choose_micro_batch as choose_micro_ba
 from bitsandnats.target.micro_batch import kept_bytes as kept_bytes
 from bitsandnats.target.micro_batch import total_memory as total_memory
 from bitsandnats.target.modes import faster_mode as faster_mode
+from bitsandnats.target.modes import why_not_at_once as why_not_at_once
 from bitsandnats.target.posterior import Evaluation as Evaluation
 from bitsandnats.target.posterior import LocalPosterior as LocalPosterior
