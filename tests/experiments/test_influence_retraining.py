@@ -1,5 +1,6 @@
 """Attributions against retraining, on tiny networks: stacks, scores, stored, resumed, tabulated, and drawn."""
 
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -96,10 +97,25 @@ def test_images_are_split_without_overlap():
         check_set("cifar")
 
 
+def test_another_folder_of_fashion_mnist_is_read_where_one_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITSANDNATS_FASHION_MNIST", str(tmp_path))
+    with pytest.raises(InputError, match=str(tmp_path)):
+        check_set("fashion")
+    random = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        for what, shape in (("images-idx3", (6, 28, 28)), ("labels-idx1", (6,))):
+            values = random.integers(10, size=shape, dtype=np.uint8)
+            head = bytes((0, 0, 8, len(shape))) + np.array(shape, dtype=">u4").tobytes()
+            (tmp_path / f"{part}-{what}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    train, query = split_images("fashion", train=4, queries=3, seed=0)
+    assert train.inputs.shape == (4, 49)
+    assert len(query) == 3
+
+
 @pytest.fixture(scope="module")
 def plan():
     sizes = Sizes(train=60, queries=12, choosing=4, scored=6, repeats=2, left_out=5)
-    return Plan(("digits",), (0.5, 0.1), 1, sizes, RECIPE, Sampling(2, 2, 12), 0)
+    return Plan(("digits",), (0.5, 0.1), 1, sizes, RECIPE, Sampling(2, 2, 12), "cpu", 0)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +145,7 @@ def test_every_method_is_scored_at_every_fraction(plan, measured):
         assert all(-1 <= cell["low"] <= cell["value"] <= cell["high"] <= 1 for cell in row["methods"].values())
     assert len(summary["aims"]) == 5
     assert 1 <= sum(row["chosen"] for row in summary["chains"]) <= 2
-    assert len(summary["chains"]) == len(plan.chain_settings("digits")) == 4
+    assert len(summary["chains"]) == len(plan.chain_settings("digits")) == 6
     assert [t["fraction"] for t in summary["truths"]] == [0.5, 0.1]
     for stage in ("first", "further networks"):
         done = [event[1] for event in events if event[0] == stage]
@@ -140,7 +156,7 @@ def test_every_method_is_scored_at_every_fraction(plan, measured):
 def test_a_second_run_makes_only_what_is_missing(plan, measured):
     run, _ = measured
     units = sorted(run.path.glob("**/unit.json"))
-    assert len(units) == 2 + 1 + 4 + 1
+    assert len(units) == 2 + 1 + 6 + 1
     before = {path: path.stat().st_mtime_ns for path in units}
     gone = next(path for path in units if "left_out" in str(path))
     gone.unlink()

@@ -54,7 +54,7 @@ def test_a_kernel_that_follows_the_other_similarity_alone_is_not_credited_with_t
 
 
 def test_networks_know_their_tables():
-    tasks = TwoTasks(5, Recipe(width=20, steps=500, rate=0.02, decay=1e-4))
+    tasks = TwoTasks(5, Recipe(width=20, steps=500, rate=0.02, decay=1e-4), Sampling(4, 2, 16))
     items = networks.arithmetic(5)
     assert items.inputs.shape == (50, 12)
     assert items.labels[7].item() == (1 + 2) % 5
@@ -80,7 +80,7 @@ def images(monkeypatch):
 @pytest.fixture
 def plan():
     recipe = Recipe(width=6, steps=40, rate=0.05, decay=1e-3)
-    return Plan(TwoTasks(3, recipe), Classes(60, 40, recipe), 1, Sampling(4, 2, 16), 0)
+    return Plan(TwoTasks(3, recipe, Sampling(4, 2, 16)), Classes(60, 40, recipe, Sampling(4, 2, 16)), 1, "cpu", 0)
 
 
 def test_measured_stored_and_shown(plan, images, tmp_path):

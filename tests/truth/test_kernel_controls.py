@@ -14,6 +14,7 @@ from bitsandnats.recipes.attribution.comparisons import (
     each_on_its_copy,
     noise_settings,
     side_by_side,
+    with_penalty,
     without_likelihood,
 )
 from bitsandnats.settings import Settings, changed
@@ -40,6 +41,31 @@ SETTINGS = Settings(
 @pytest.fixture(scope="module")
 def kernel():
     return bn.loss_kernel(network(), groups=GROUPS, settings=SETTINGS, looks=250)
+
+
+def test_with_its_penalty_a_network_trained_with_decay_is_at_rest_and_covariances_are_those_of_ridge_regression():
+    """Squared losses: Cov(ℓ, ℓ') = g·Σg' + ½ tr(hΣh'Σ) about the mean, which is w* with the penalty alone."""
+    random, decay = torch.Generator().manual_seed(4), 0.3
+    x = torch.randn(24, 3, generator=random).double()
+    y = x @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 0.3 * torch.randn(24, generator=random).double()
+    net = torch.nn.Linear(3, 1, bias=False).double()
+    hessian = x.T @ x / 24 + decay * torch.eye(3)
+    with torch.no_grad():
+        net.weight.copy_(torch.linalg.solve(hessian, x.T @ y / 24)[None])
+    task = bn.Task.from_module(net, lambda model, batch: (model(batch[0])[:, 0] - batch[1]).square() / 2, (x, y))
+    inverse = torch.linalg.inv(SETTINGS.nbeta * hessian + SETTINGS.gamma * torch.eye(3))
+    gradients = (x @ net.weight[0] - y)[:, None].detach() * x
+    truth = (gradients @ inverse @ gradients.T + (x @ inverse @ x.T).square() / 2).numpy()
+    away = []
+    for own in (with_penalty(task, decay), task):
+        settings = changed(SETTINGS, {"draws": 400})
+        tree = bn.observe(own, {"inputs": task}, pairs=[("inputs", "inputs")], settings=settings, looks=400)
+        found, se = covariance(tree, "inputs", "inputs"), standard_error(tree, "inputs", "inputs")
+        away.append(np.sqrt((((found - truth) / se) ** 2).mean()))
+        share = se.mean() / np.abs(truth).mean()
+    assert away[0] < 2  # in standard errors from eight chains
+    assert away[1] > 8  # the bare loss pushes the weights away
+    assert share < 0.05
 
 
 def test_without_likelihood_weights_are_normal_with_variance_one_over_gamma(kernel):

@@ -11,16 +11,18 @@ from bitsandnats.cli import attribution_study_tables, console, options, studies
 RETRAINING_EXAMPLES = (
     "bitsandnats reproduce influence-retraining --small",
     "bitsandnats reproduce influence-retraining --data digits --workers 2",
+    "bitsandnats reproduce influence-retraining --device cuda --chains 64 --draws 300 --workers 16",
     "bitsandnats reproduce influence-retraining --plan",
 )
 
 KERNEL_EXAMPLES = (
     "bitsandnats reproduce loss-kernel --small",
     "bitsandnats reproduce loss-kernel --workers 2",
+    "bitsandnats reproduce loss-kernel --device cuda --workers 6",
 )
 
 Models = Annotated[int | None, typer.Option(min=1, metavar="N", help="Networks, of different first weights.")]
-Draws = Annotated[int | None, typer.Option(min=10, metavar="N", help="Of each of 16 chains.")]
+Draws = Annotated[int | None, typer.Option(min=10, metavar="N", help="Of each chain.")]
 PlanOnly = Annotated[bool, typer.Option("--plan", help="Print what it would measure and cost, and stop.")]
 Out = Annotated[Path | None, typer.Option(metavar="PATH", help="Run folder; the same command continues it.")]
 Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Processes of one thread that share the units.")]
@@ -31,11 +33,13 @@ def influence_retraining(
         str | None, typer.Option(metavar="NAMES", help="digits, fashion; by default those that are installed.")
     ] = None,
     models: Models = None,
+    chains: Annotated[int | None, typer.Option(min=2, metavar="N", help="At each setting.")] = None,
     draws: Draws = None,
     small: Annotated[
         bool, typer.Option("--small", help="400 digits, fewer subsets and networks: about two minutes.")
     ] = False,
     plan: PlanOnly = False,
+    device: options.Device = None,
     out: Out = None,
     seed: options.Seed = 0,
     workers: Workers = 1,
@@ -46,8 +50,15 @@ def influence_retraining(
     from bitsandnats.experiments.influence_retraining import influence_retraining as run_study
     from bitsandnats.store import check_run
 
+    options.checked_device(device)
     asked = influence_plan(
-        data=None if data is None else options.names(data), models=models, draws=draws, small=small, seed=seed
+        data=None if data is None else options.names(data),
+        models=models,
+        chains=chains,
+        draws=draws,
+        small=small,
+        device=device or "cpu",
+        seed=seed,
     )
     folder = out or Path("runs/influence-retraining-small" if small else "runs/influence-retraining")
     if not plan:
@@ -74,6 +85,7 @@ def loss_kernel(
     small: Annotated[
         bool, typer.Option("--small", help="A smaller modulus, fewer images and networks: about a minute.")
     ] = False,
+    device: options.Device = None,
     out: Out = None,
     seed: options.Seed = 0,
     workers: Workers = 1,
@@ -83,7 +95,8 @@ def loss_kernel(
     from bitsandnats.experiments.loss_kernel import loss_kernel_plan, loss_kernel_study
     from bitsandnats.store import check_run
 
-    asked = loss_kernel_plan(models=models, draws=draws, small=small, seed=seed)
+    options.checked_device(device)
+    asked = loss_kernel_plan(models=models, draws=draws, small=small, device=device or "cpu", seed=seed)
     folder = out or Path("runs/loss-kernel-small" if small else "runs/loss-kernel")
     check_run(folder, asked.run_settings())
     if asked.classes is None and not json:

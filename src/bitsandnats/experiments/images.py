@@ -1,6 +1,7 @@
 """Small images that are there without a network: scikit-learn's digits, and Fashion-MNIST from Debian's package."""
 
 import gzip
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from bitsandnats.errors import DataError, InputError, message
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts its files."""
+
+VARIABLE = "BITSANDNATS_FASHION_MNIST"
+"""Names another folder with the same four files, where the package cannot be installed."""
 
 SETS = ("digits", "fashion")
 CLASSES = {
@@ -49,9 +53,14 @@ class Images(NamedTuple):
         return Images(self.inputs[chosen], self.labels[chosen])
 
 
+def folder() -> Path:
+    """Where the files of Fashion-MNIST are looked for."""
+    return Path(os.environ.get(VARIABLE) or FOLDER)
+
+
 def available() -> tuple[str, ...]:
     """The sets that are installed."""
-    return tuple(name for name in SETS if name != "fashion" or (FOLDER / "train-images-idx3-ubyte.gz").is_file())
+    return tuple(name for name in SETS if name != "fashion" or (folder() / "train-images-idx3-ubyte.gz").is_file())
 
 
 def split_images(name: str, *, train: int, queries: int, seed: int) -> tuple[Images, Images]:
@@ -91,8 +100,8 @@ def check_set(name: str) -> None:
     if name not in SETS:
         raise InputError(message(expected=f"data among {', '.join(SETS)}", got=repr(name), do="choose one"))
     if name not in available():
-        do = "run: apt-get install dataset-fashion-mnist; or leave it out"
-        raise InputError(message(expected=f"Fashion-MNIST in {FOLDER}", got="none", do=do))
+        do = f"run: apt-get install dataset-fashion-mnist; or name its folder in {VARIABLE}; or leave it out"
+        raise InputError(message(expected=f"Fashion-MNIST in {folder()}", got="none", do=do))
 
 
 def digits() -> Images:
@@ -120,8 +129,8 @@ def fashion(part: str, *, pool: int = 4) -> Images:
     Raises:
         DataError: a file is missing or of another form.
     """
-    pixels = _idx(FOLDER / f"{part}-images-idx3-ubyte.gz", 3).reshape(-1, 28 // pool, pool, 28 // pool, pool)
-    labels = _idx(FOLDER / f"{part}-labels-idx1-ubyte.gz", 1)
+    pixels = _idx(folder() / f"{part}-images-idx3-ubyte.gz", 3).reshape(-1, 28 // pool, pool, 28 // pool, pool)
+    labels = _idx(folder() / f"{part}-labels-idx1-ubyte.gz", 1)
     means = pixels.mean((2, 4), dtype=np.float64).reshape(len(pixels), -1) / 255
     return Images(torch.as_tensor(means, dtype=torch.float32), torch.as_tensor(labels.astype(np.int64)))
 

@@ -21,8 +21,7 @@ from bitsandnats.gradients.features import Scores, scores
 from bitsandnats.gradients.gauss_newton import gauss_newton
 from bitsandnats.gradients.per_item import item_gradients
 from bitsandnats.gradients.projected import projected_features
-from bitsandnats.observables.subsets import Subset
-from bitsandnats.recipes.attribution.comparisons import noise_settings, without_likelihood
+from bitsandnats.recipes.attribution.comparisons import noise_settings, with_penalty, without_likelihood
 from bitsandnats.recipes.attribution.observation import observe
 from bitsandnats.task import Task
 
@@ -43,9 +42,9 @@ class Found(NamedTuple):
     seconds: float
 
 
-def task_of(net: Net, train: Images) -> Task:
+def task_of(net: Net, train: Images, device: str = "cpu") -> Task:
     """A trained network as a task on what it was trained on."""
-    return Task.from_module(as_module(net), losses.cross_entropy(), tuple(train))
+    return Task.from_module(as_module(net).to(device), losses.cross_entropy(), tuple(t.to(device) for t in train))
 
 
 def by_gradients(
@@ -96,40 +95,40 @@ def by_chains(
     Args:
         task: the network on its training set.
         query: items that are asked about.
-        chain: nβ and γ.
+        chain: nβ, γ, and the penalty, which is in what chains move on and not in the losses that are followed.
         sampling: how many chains and draws.
         seed: of the chains.
         progress: told of sampling.
     """
     began = time.perf_counter()
-    settings = chain_settings(task, chain, sampling, seed=seed)
-    subsets = {"train": Subset(task.data), "query": Subset(as_data(tuple(query)))}
+    trained = with_penalty(task, chain.decay) if chain.decay else task
+    settings = chain_settings(trained, chain, sampling, seed=seed)
+    subsets = {"train": task, "query": task.on(tuple(query))}
     tree = observe(
-        task, subsets, pairs=[("query", "train")], settings=settings, looks=sampling.draws, progress=progress
+        trained, subsets, pairs=[("query", "train")], settings=settings, looks=sampling.draws, progress=progress
     )
     found = bif(tree)
     return Found("bif", chain.name, Scores(found.bif, found.normalised), time.perf_counter() - began), found
 
 
-def by_noise(task: Task, query: Images, chain: Chain, sampling: Sampling, *, seed: int) -> Found:
-    """The same covariances where the weights are N(w*, 1/γ): at nβ = 0 the data play no part in the draws.
+def by_noise(task: Task, query: Images, pull: float, sampling: Sampling, *, seed: int) -> Found:
+    """The same covariances of losses where the weights are N(w*, 1/pull): the data play no part in the draws.
 
     Args:
         task: the network on its training set.
         query: items that are asked about.
-        chain: γ is its.
+        pull: γ + nβμ of chains.
         sampling: how many chains and draws.
         seed: of the chains.
     """
     began = time.perf_counter()
-    settings = noise_settings(chain_settings(task, chain, sampling, seed=seed))
+    settings = noise_settings(chain_settings(task, Chain(pull, 1.0), sampling, seed=seed))
     subsets = {"train": task, "query": task.on(tuple(query))}
     tree = observe(
         without_likelihood(task), subsets, pairs=[("query", "train")], settings=settings, looks=sampling.draws
     )
     found = bif(tree)
-    name = f"gamma={chain.gamma:.3g}"
-    return Found("noise", name, Scores(found.bif, found.normalised), time.perf_counter() - began)
+    return Found("noise", f"gamma={pull:.3g}", Scores(found.bif, found.normalised), time.perf_counter() - began)
 
 
 def predicted(found: Scores, held: Float[ndarray, "subset item"]) -> dict[str, Float[ndarray, "subset query"]]:

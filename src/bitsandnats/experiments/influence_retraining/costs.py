@@ -11,6 +11,7 @@ from bitsandnats.experiments.influence_retraining.attributions import task_of
 from bitsandnats.experiments.influence_retraining.plan import CHECKPOINTS, Plan
 from bitsandnats.experiments.influence_retraining.works import images
 from bitsandnats.experiments.small_networks import Net, train_stack
+from bitsandnats.recipes.attribution.comparisons import with_penalty
 from bitsandnats.target import LocalPosterior
 
 _NETS, _STEPS = 20, 5
@@ -60,7 +61,7 @@ def _row(plan: Plan, data: str) -> PlanRow:
     whole = torch.ones(_NETS, n)
     net = _fastest(lambda: train_stack(short, *train, whole, list(range(_NETS)))) / _STEPS / _NETS * plan.recipe.steps
     nets = train_stack(short, *train, whole[:1], [0]).nets
-    task = task_of(Net(*(w[0] for w in nets)), train)
+    task = with_penalty(task_of(Net(*(w[0] for w in nets)), train, plan.device), plan.recipe.decay)
     settings = chain_settings(task, plan.chain_settings(data)[-1], sampling, seed=0)
     target = LocalPosterior(task, settings.nbeta, settings.gamma, "vmap")
     position = {k: w.unsqueeze(0).repeat(sampling.chains, *(1,) * w.ndim) for k, w in task.center.items()}

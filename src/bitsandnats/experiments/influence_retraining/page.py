@@ -17,8 +17,9 @@ def facts(summary: dict[str, Any]) -> list[str]:
         f"{sizes['queries']} queries; {sizes['choosing']} subsets for choosing settings and {sizes['scored']} that are "
         f"scored, of each fraction; {sizes['repeats']} networks a subset; {sizes['left_out']} items left out one by "
         "one, from the same first weights.",
-        f"BIF: {sampling['chains']} chains of {sampling['draws']} draws, Hamiltonian Monte Carlo on all data; at "
-        "nβ = 0 as many draws of N(w*, 1/γ).",
+        f"BIF: {sampling['chains']} chains of {sampling['draws']} draws, Hamiltonian Monte Carlo on all data; on "
+        f"the loss that was trained on, the penalty with μ = {recipe['decay']:g} included, so that w* is at rest, or "
+        "on the bare loss. At nβ = 0 as many draws of N(w*, 1/(γ + nβμ)).",
     ]
 
 
@@ -67,7 +68,7 @@ def sheets(summary: dict[str, Any]) -> list[Sheet]:
         sheet(
             "Chains",
             (
-                *("data", "network", "nβ", "γ", "sampler", "acceptance", "R̂", "ESS of a covariance"),
+                *("data", "network", "nβ", "γ", "μ", "sampler", "acceptance", "R̂", "ESS of a covariance"),
                 *("split-half reliability", "seconds"),
             ),
             [_run(row) for row in summary["runs"]],
@@ -113,13 +114,15 @@ def _chains(summary: dict[str, Any]) -> Sheet:
     scores = [name for name in rows[0] if name.startswith(("raw ", "normalised "))] if rows else []
     cells = [
         (
-            *(row["set"], f"{row['nbeta']:.0f}", f"{row['ratio']:g}", *(f"{row[name]:.3f}" for name in scores)),
+            *(row["set"], f"{row['nbeta']:.0f}", f"{row['ratio']:g}", f"{row['decay']:g}"),
+            *(f"{row[name]:.3f}" for name in scores),
             *(number(row["reliability"]), yes(row["chosen"])),
         )
         for row in rows
     ]
-    head = ("data", "nβ", "γ/nβ", *(f"LDS {name}" for name in scores), "split-half reliability", "chosen")
-    return sheet("Settings of the chains", head, cells, notes=["On the first network, by the subsets for choosing."])
+    head = ("data", "nβ", "γ/nβ", "μ", *(f"LDS {name}" for name in scores), "split-half reliability", "chosen")
+    notes = ["On the first network, by the subsets for choosing; μ of the penalty in the loss that chains move on."]
+    return sheet("Settings of the chains", head, cells, notes=notes)
 
 
 def _truth(row: Row) -> tuple[str, ...]:
@@ -137,6 +140,7 @@ def _model(row: Row) -> tuple[str, ...]:
 def _run(row: Row) -> tuple[str, ...]:
     return (
         *(row["set"], str(row["model"]), f"{row['nbeta']:.0f}", f"{row['nbeta'] * row['ratio']:.3g}"),
+        f"{row['decay']:g}",
         *(f"`{row['sampler']}`", number(row["acceptance"]), number(row["rhat"]), number(row["ess"], ".0f")),
         *(number(row["reliability"]), f"{row['seconds']:.0f}"),
     )

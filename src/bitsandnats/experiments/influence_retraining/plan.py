@@ -16,8 +16,11 @@ DAMPINGS = (0.1, 0.03, 0.01, 0.003, 0.001)
 PROJECTIONS = (32, 128, 512)
 """Random features of the TRAK-like projections."""
 
-RATIOS = (0.03, 0.01)
-"""γ/nβ of the chains, which is a damping."""
+RATIOS = (0.02, 0.005)
+"""γ/nβ of chains on the loss that was trained on, whose penalty damps too."""
+
+BARE = 0.03
+"""γ/nβ of chains on the loss without that penalty."""
 
 CHECKPOINTS = 5
 """Of training, for TracIn."""
@@ -84,6 +87,7 @@ class Plan:
         sizes: how much of everything.
         recipe: of training.
         sampling: of the chains.
+        device: where chains are run; everything else is the processor's.
         seed: of all.
     """
 
@@ -93,6 +97,7 @@ class Plan:
     sizes: Sizes
     recipe: Recipe
     sampling: Sampling
+    device: str
     seed: int
 
     def train_items(self, data: str) -> int:
@@ -100,9 +105,10 @@ class Plan:
         return min(self.sizes.train, 1797 - self.sizes.queries) if data == "digits" else self.sizes.train
 
     def chain_settings(self, data: str) -> tuple[Chain, ...]:
-        """Those that are compared: nβ of n/ln n and of 4n, each with every ratio."""
+        """Those that are compared: nβ of n/ln n and of 4n, each with every ratio, with the penalty and without."""
         n = self.train_items(data)
-        return tuple(Chain(nbeta, ratio) for nbeta in (n / log(n), 4.0 * n) for ratio in RATIOS)
+        with_it = tuple((ratio, self.recipe.decay) for ratio in RATIOS)
+        return tuple(Chain(nbeta, *both) for nbeta in (n / log(n), 4.0 * n) for both in (*with_it, (BARE, 0.0)))
 
     def run_settings(self) -> dict[str, Any]:
         """Plain values that define the results, for the run folder."""
@@ -114,6 +120,7 @@ class Plan:
             "sizes": self.sizes._asdict(),
             "recipe": self.recipe._asdict(),
             "sampling": self.sampling._asdict(),
+            "device": self.device,
             "seed": self.seed,
         }
 
@@ -122,8 +129,10 @@ def influence_plan(
     *,
     data: Sequence[str] | None = None,
     models: int | None = None,
+    chains: int | None = None,
     draws: int | None = None,
     small: bool = False,
+    device: str = "cpu",
     seed: int = 0,
 ) -> Plan:
     """The plan of a run.
@@ -131,8 +140,10 @@ def influence_plan(
     Args:
         data: sets of images; None = all that are installed, of a small run digits.
         models: networks that attributions are made at; None = 3.
-        draws: of each of 16 chains; None = 600, of a small run 250.
+        chains: at each setting; None = 16. On a GPU 64 take hardly longer.
+        draws: of each chain; None = 600, of a small run 250.
         small: 400 training images, fewer subsets and networks.
+        device: where chains are run.
         seed: of all.
 
     Raises:
@@ -141,11 +152,16 @@ def influence_plan(
     chosen = tuple(dict.fromkeys(data)) if data is not None else ("digits",) if small else available()
     for name in chosen:
         check_set(name)
-    for what, value, least in (("data", len(chosen), 1), ("models", models, 1), ("draws", draws, 10)):
+    for what, value, least in (
+        ("data", len(chosen), 1),
+        ("models", models, 1),
+        ("chains", chains, 2),
+        ("draws", draws, 10),
+    ):
         if value is not None and value < least:
             do = f"give {least} or more"
             raise InputError(message(expected=f"at least {least} of {what}", got=str(value), do=do))
     sizes = Sizes(400, 100, 20, 30, 2, 30) if small else Sizes(2000, 200, 20, 40, 4, 60)
-    sampling = Sampling(16, 20, draws or (250 if small else 600))
+    sampling = Sampling(chains or 16, 20, draws or (250 if small else 600))
     recipe = Recipe(width=16, steps=200, rate=0.03, decay=0.01)
-    return Plan(chosen, (0.5, 0.1), models or 3, sizes, recipe, sampling, seed)
+    return Plan(chosen, (0.5, 0.1), models or 3, sizes, recipe, sampling, device, seed)

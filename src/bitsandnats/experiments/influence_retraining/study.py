@@ -58,13 +58,13 @@ def influence_retraining(
         workers=workers,
         summarise=summarise,
         tabulate=sheets_as_markdown,
+        device=plan.device,
     ) as made:
         folder, by_set = made.run.path, {row.set: row for row in costs}
-        first = [Work(folder, plan, data, "retraining", fraction=f) for data in plan.data for f in plan.fractions]
-        for data in plan.data:
-            first += [Work(folder, plan, data, "left_out", model=m) for m in range(plan.models)]
-            first += [Work(folder, plan, data, "chains", chain=chain) for chain in plan.chain_settings(data)]
-            first += [Work(folder, plan, data, "attribution", model=m) for m in range(plan.models)]
+        first = [Work(folder, plan, name, "chains", chain=c) for name in plan.data for c in plan.chain_settings(name)]
+        first += [Work(folder, plan, data, "retraining", fraction=f) for data in plan.data for f in plan.fractions]
+        first += [Work(folder, plan, data, "attribution", model=m) for data in plan.data for m in range(plan.models)]
+        first += [Work(folder, plan, data, "left_out", model=m) for data in plan.data for m in range(plan.models)]
         _make(made, first, Weighted(progress, "first", [_weight(w, by_set) for w in first]), rows)
         second = [
             Work(folder, plan, data, "chains", model=m, chain=chain)

@@ -120,7 +120,7 @@ def chain_rows(plan: Plan, rows: Sequence[Row], data: str) -> list[Row]:
 
 def chosen_chains(plan: Plan, rows: Sequence[Row], data: str) -> list[Chain]:
     """The settings that are best on the first network, one a fraction; each once."""
-    return [Chain(row["nbeta"], row["ratio"]) for row in chain_rows(plan, rows, data) if row["chosen"]]
+    return [Chain(row["nbeta"], row["ratio"], row["decay"]) for row in chain_rows(plan, rows, data) if row["chosen"]]
 
 
 def scored_network(

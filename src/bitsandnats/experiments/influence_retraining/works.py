@@ -70,7 +70,9 @@ class Work:
         """In the run folder."""
         if self.kind == "retraining":
             return f"retraining-{self.fraction:g}"
-        return self.kind if self.chain is None else f"chains-{self.chain.nbeta:.0f}-{self.chain.ratio:g}"
+        if self.chain is None:
+            return self.kind
+        return f"chains-{self.chain.nbeta:.0f}-{self.chain.ratio:g}" + ("-penalty" if self.chain.decay else "")
 
 
 Row = dict[str, Any]
@@ -172,8 +174,8 @@ def _chains(work: Work, progress: Progress) -> xr.Dataset:
     assert work.chain is not None
     plan = work.plan
     train, query = images(plan, work.data)
-    task = task_of(Net(*(w[0] for w in base_network(plan, train, work.model).nets)), train)
-    seed = plan.seed + 1 + work.model
+    net = Net(*(w[0] for w in base_network(plan, train, work.model).nets))
+    task, seed = task_of(net, train, plan.device), plan.seed + 1 + work.model
     made, influence = by_chains(task, query, work.chain, plan.sampling, seed=seed, progress=progress)
     return _predictions(plan, work.data, [made], record(influence))
 
@@ -187,10 +189,11 @@ def _attribution(work: Work, progress: Progress) -> xr.Dataset:
     checkpoints = tuple(Net(*(w[0] for w in net)) for net in base.checkpoints)
     options = {"checkpoints": checkpoints, "rates": base.rates, "train": train, "seed": plan.seed}
     made = by_gradients(task, query, **options)
-    settings = plan.chain_settings(work.data)
-    for done, chain in enumerate(settings):
-        progress("attribution", done + 1, len(settings) + 1)
-        made.append(by_noise(task, query, chain, plan.sampling, seed=plan.seed + 1 + work.model))
+    moved = task_of(Net(*(w[0] for w in base.nets)), train, plan.device)
+    pulls = sorted({float(f"{chain.total:.6g}") for chain in plan.chain_settings(work.data)})
+    for done, pull in enumerate(pulls):
+        progress("attribution", done + 1, len(pulls) + 1)
+        made.append(by_noise(moved, query, pull, plan.sampling, seed=plan.seed + 1 + work.model))
     test = item_losses(base.nets, *query)[0]
     facts = {"weights": task.dimension, "query_loss": float(test.mean())}
     facts["train_loss"] = float(item_losses(base.nets, *train).mean())

@@ -53,22 +53,26 @@ def arithmetic(modulus: int) -> Arithmetic:
     return Arithmetic(torch.cat(digits, 1).float(), labels, group)
 
 
-def shared_network(tasks: TwoTasks, seed: int) -> Task:
-    """One network trained on both tables."""
+def shared_network(tasks: TwoTasks, seed: int, device: str = "cpu") -> Task:
+    """One network trained on both tables, on the processor whatever the device is where it is then put."""
     items = arithmetic(tasks.modulus)
     whole = torch.ones(1, len(items.labels))
     nets = train_stack(tasks.recipe, items.inputs, items.labels, whole, [seed]).nets
-    return Task.from_module(as_module(_one(nets, 0)), losses.cross_entropy(), (items.inputs, items.labels))
+    return _task(as_module(_one(nets, 0)), (items.inputs, items.labels), device)
 
 
-def disjoint_network(tasks: TwoTasks, seed: int) -> Task:
+def disjoint_network(tasks: TwoTasks, seed: int, device: str = "cpu") -> Task:
     """Two networks of half the width, each trained on its table alone, as one module."""
     items = arithmetic(tasks.modulus)
     own = torch.stack([items.group == task for task in (0, 1)]).float()
     half = tasks.recipe._replace(width=tasks.recipe.width // 2)
     nets = train_stack(half, items.inputs, items.labels, own, [seed + _SEEDS // 2, seed + _SEEDS // 2 + 1]).nets
     module = Routed(as_module(_one(nets, 0)), as_module(_one(nets, 1)))
-    return Task.from_module(module.eval(), losses.cross_entropy(), (items.inputs, items.labels))
+    return _task(module.eval(), (items.inputs, items.labels), device)
+
+
+def _task(module: nn.Module, data: tuple[Tensor, ...], device: str) -> Task:
+    return Task.from_module(module.to(device), losses.cross_entropy(), tuple(t.to(device) for t in data))
 
 
 class Classifier(NamedTuple):
@@ -85,7 +89,7 @@ class Classifier(NamedTuple):
     accuracy: float
 
 
-def classifier(classes: Classes, seed: int) -> Classifier:
+def classifier(classes: Classes, seed: int, device: str = "cpu") -> Classifier:
     """A network trained on some images of Fashion-MNIST."""
     random = np.random.default_rng([seed, 4])
     train, test = fashion("train"), fashion("t10k")
@@ -96,7 +100,7 @@ def classifier(classes: Classes, seed: int) -> Classifier:
     module = as_module(net)
     with torch.no_grad():
         accuracy = float((module(test.inputs).argmax(1) == test.labels).float().mean())
-    task = Task.from_module(module, losses.cross_entropy(), tuple(train))
+    task = _task(module, tuple(train), device)
     return Classifier(task, test.take(np.concatenate(chosen)), accuracy)
 
 

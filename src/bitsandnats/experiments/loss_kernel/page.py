@@ -41,26 +41,29 @@ def findings(summary: dict[str, Any]) -> list[str]:
 def facts(summary: dict[str, Any]) -> list[str]:
     """What was trained and sampled."""
     plan = summary["plan"]
-    tasks, classes, sampling = plan["tasks"], plan["classes"], plan["sampling"]
+    tasks, classes = plan["tasks"], plan["classes"]
     recipe = tasks["recipe"]
     said = [
         f"{TASKS[0].capitalize()} and {TASKS[1]} mod {tasks['modulus']}: all {2 * tasks['modulus'] ** 2} items, the "
         f"pair and the task one-hot; one hidden layer of {recipe['width']} tanh units, {recipe['steps']} steps of Adam "
-        f"on all items, decay {recipe['decay']:g}.",
+        f"on all items, decay {recipe['decay']:g}; {_chains(tasks['sampling'])} a kernel.",
     ]
     if classes is not None:
         own = classes["recipe"]
         said.append(
             f"Fashion-MNIST averaged to 7 × 7 pixels, {classes['train']:,} training images, one hidden layer of "
             f"{own['width']} tanh units, {own['steps']} steps of Adam, decay {own['decay']:g}; kernel of "
-            f"{classes['inputs']} test images, as many of each class."
+            f"{classes['inputs']} test images, as many of each class; {_chains(classes['sampling'])}."
         )
     said.append(
-        f"{sampling['chains']} chains of {sampling['draws']} draws, Hamiltonian Monte Carlo on all data, nβ = n, γ = "
-        f"{RATIO:g} n; at nβ = 0 as many draws of N(w*, 1/γ)."
+        f"Chains: Hamiltonian Monte Carlo on all data, nβ = n, γ = {RATIO:g} n; at nβ = 0 as many draws of N(w*, 1/γ)."
     )
     said.append("Hierarchy: first senses of WordNet 3.0, steps up to the nearest common hypernym and down.")
     return said
+
+
+def _chains(sampling: dict[str, int]) -> str:
+    return f"{sampling['chains']} chains of {sampling['draws']:,} draws"
 
 
 def sheets(summary: dict[str, Any]) -> list[Sheet]:

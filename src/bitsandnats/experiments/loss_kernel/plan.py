@@ -39,10 +39,12 @@ class TwoTasks(NamedTuple):
     Attributes:
         modulus: p, so that there are 2p² items.
         recipe: of training.
+        sampling: chains of each kernel: more than of the images', since correlations are smaller.
     """
 
     modulus: int
     recipe: Recipe
+    sampling: Sampling
 
 
 class Classes(NamedTuple):
@@ -52,11 +54,13 @@ class Classes(NamedTuple):
         train: images to train on.
         inputs: of the test set, whose kernel is taken.
         recipe: of training.
+        sampling: chains of each kernel.
     """
 
     train: int
     inputs: int
     recipe: Recipe
+    sampling: Sampling
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,14 @@ class Plan:
         tasks: the arithmetic.
         classes: the images; None = left out.
         models: networks of each, of different first weights.
-        sampling: chains of each kernel.
+        device: where chains are run; networks are trained on the processor.
         seed: of all.
     """
 
     tasks: TwoTasks
     classes: Classes | None
     models: int
-    sampling: Sampling
+    device: str
     seed: int
 
     def run_settings(self) -> dict[str, Any]:
@@ -84,20 +88,22 @@ class Plan:
             "tasks": str(tuple(self.tasks)),
             "classes": None if self.classes is None else str(tuple(self.classes)),
             "models": self.models,
-            "sampling": self.sampling._asdict(),
+            "device": self.device,
             "seed": self.seed,
         }
 
 
 def loss_kernel_plan(
-    *, models: int | None = None, draws: int | None = None, small: bool = False, seed: int = 0
+    *, models: int | None = None, draws: int | None = None, small: bool = False, device: str = "cpu", seed: int = 0
 ) -> Plan:
     """The plan of a run; without Fashion-MNIST installed, of the arithmetic alone.
 
     Args:
         models: networks of each; None = 3, of a small run 2.
-        draws: of each of 16 chains; None = 300, of a small run 100.
-        small: a smaller modulus, fewer images and networks.
+        draws: of each chain, of which there are 256 for the arithmetic and 16 for images, of a small run 64 and 16;
+            None = 300, of a small run 100.
+        small: a smaller modulus, fewer images, networks and chains.
+        device: where chains are run.
         seed: of all.
 
     Raises:
@@ -108,8 +114,10 @@ def loss_kernel_plan(
             do = f"give {least} or more"
             raise InputError(message(expected=f"at least {least} of {what}", got=str(value), do=do))
     modulus, width = (7, 32) if small else (11, 48)
-    arithmetic = TwoTasks(modulus, Recipe(width=width, steps=1000 if small else 2000, rate=0.01, decay=3e-4))
-    images = Classes(500 if small else 2000, 100 if small else 500, Recipe(width=32, steps=200, rate=0.03, decay=3e-3))
-    sampling = Sampling(16, 20, draws or (100 if small else 300))
+    recipe = Recipe(width=width, steps=1000 if small else 2000, rate=0.01, decay=3e-4)
+    arithmetic = TwoTasks(modulus, recipe, Sampling(64 if small else 256, 20, draws or (100 if small else 300)))
+    train, inputs = (500, 100) if small else (2000, 500)
+    short = Sampling(16, 20, draws or (100 if small else 300))
+    images = Classes(train, inputs, Recipe(width=32, steps=200, rate=0.03, decay=3e-3), short)
     classes = images if "fashion" in available() else None
-    return Plan(arithmetic, classes, models or (2 if small else 3), sampling, seed)
+    return Plan(arithmetic, classes, models or (2 if small else 3), device, seed)

@@ -9,7 +9,7 @@ from bitsandnats._types import Progress, silent
 from bitsandnats.experiments.conduct import Weighted, conduct
 from bitsandnats.experiments.loss_kernel import page, tables
 from bitsandnats.experiments.loss_kernel.hierarchy import ORDER
-from bitsandnats.experiments.loss_kernel.plan import RULE, Plan
+from bitsandnats.experiments.loss_kernel.plan import RULE, Classes, Plan, TwoTasks
 from bitsandnats.experiments.loss_kernel.works import Row, Work, measured
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.store import Run
@@ -55,6 +55,7 @@ def loss_kernel_study(
         workers=workers,
         summarise=summarise,
         tabulate=sheets_as_markdown,
+        device=plan.device,
     ) as made:
         works = [Work(made.run.path, plan, "tasks", model) for model in range(plan.models)]
         if plan.classes is not None:
@@ -79,7 +80,6 @@ def study_summary(plan: Plan, rows: Sequence[Row], made: dict[str, Any]) -> dict
     """
     blocks, hierarchy = tables.block_rows(rows), tables.hierarchy_rows(rows)
     aims = tables.aim_rows(blocks, hierarchy)
-    classes = None if plan.classes is None else plan.classes._asdict() | {"recipe": plan.classes.recipe._asdict()}
     summary: dict[str, Any] = {
         "schema": 1,
         "kind": "loss-kernel",
@@ -87,11 +87,7 @@ def study_summary(plan: Plan, rows: Sequence[Row], made: dict[str, Any]) -> dict
         "verdict": page.verdict(aims),
         "provenance": made,
         "settings": plan.run_settings(),
-        "plan": {
-            "tasks": plan.tasks._asdict() | {"recipe": plan.tasks.recipe._asdict()},
-            "classes": classes,
-            "sampling": plan.sampling._asdict(),
-        },
+        "plan": {"tasks": _plain(plan.tasks), "classes": None if plan.classes is None else _plain(plan.classes)},
         "rule": RULE,
         "class_order": list(ORDER),
         "blocks": blocks,
@@ -101,3 +97,7 @@ def study_summary(plan: Plan, rows: Sequence[Row], made: dict[str, Any]) -> dict
     }
     said = {"findings": page.findings(summary), "facts": page.facts(summary), "sheets": page.sheets(summary)}
     return {**summary, **said}
+
+
+def _plain(part: TwoTasks | Classes) -> dict[str, Any]:
+    return part._asdict() | {"recipe": part.recipe._asdict(), "sampling": part.sampling._asdict()}

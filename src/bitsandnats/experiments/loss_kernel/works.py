@@ -20,7 +20,7 @@ from bitsandnats.errors import BitsAndNatsError, StoreError
 from bitsandnats.estimators.kernel_blocks import block_energies, squared_correlations
 from bitsandnats.estimators.loss_kernel import LossKernel, class_kernel, purity
 from bitsandnats.estimators.loss_kernel import loss_kernel as read_kernel
-from bitsandnats.experiments.chains import Chain, chain_settings
+from bitsandnats.experiments.chains import Chain, Sampling, chain_settings
 from bitsandnats.experiments.images import CLASSES
 from bitsandnats.experiments.loss_kernel import networks
 from bitsandnats.experiments.loss_kernel.plan import RATIO, Plan
@@ -80,12 +80,13 @@ def _tasks(work: Work, progress: Progress) -> xr.Dataset:
     plan, seed = work.plan, networks.seed_of(work.plan.seed, work.model)
     began = time.perf_counter()
     group = networks.arithmetic(plan.tasks.modulus).group.numpy()
-    shared = networks.shared_network(plan.tasks, seed)
-    apart = networks.disjoint_network(plan.tasks, seed)
-    settings = _settings(plan, shared, work.model)
-    looks = plan.sampling.draws
+    shared = networks.shared_network(plan.tasks, seed, plan.device)
+    apart = networks.disjoint_network(plan.tasks, seed, plan.device)
+    sampling = plan.tasks.sampling
+    settings, others = (_settings(plan, task, work.model, sampling) for task in (shared, apart))
+    looks = sampling.draws
     found = loss_kernel(shared, settings=settings, groups=group.tolist(), looks=looks, progress=progress)
-    other = loss_kernel(apart, settings=_settings(plan, apart, work.model), looks=looks, progress=progress)
+    other = loss_kernel(apart, settings=others, looks=looks, progress=progress)
     kernels = {"shared": found, "noise": found.controls["noise"], "disjoint": other}
     kernels["copies"] = found.controls["disjoint"]
     data, facts = {}, {}
@@ -107,8 +108,8 @@ def _classes(work: Work, progress: Progress) -> xr.Dataset:
     plan, seed = work.plan, networks.seed_of(work.plan.seed, work.model)
     assert plan.classes is not None
     began = time.perf_counter()
-    trained = networks.classifier(plan.classes, seed)
-    settings = _settings(plan, trained.task, work.model)
+    trained = networks.classifier(plan.classes, seed, plan.device)
+    settings = _settings(plan, trained.task, work.model, plan.classes.sampling)
     asked, labels = tuple(trained.inputs), trained.inputs.labels.numpy()
     found = loss_kernel(
         trained.task,
@@ -150,9 +151,9 @@ def _classes(work: Work, progress: Progress) -> xr.Dataset:
     return xr.Dataset(data, attrs={"facts": json.dumps(facts)})
 
 
-def _settings(plan: Plan, task: Task, model: int) -> Settings:
+def _settings(plan: Plan, task: Task, model: int, sampling: Sampling) -> Settings:
     chain = Chain(float(len(task.data)), RATIO)
-    return chain_settings(task, chain, plan.sampling, seed=plan.seed + model)
+    return chain_settings(task, chain, sampling, seed=plan.seed + model)
 
 
 def _record(kernel: LossKernel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tasks that a covariance of losses is compared with: no likelihood at all, and groups that share no weights."""
+"""Other tasks at the same weights: no likelihood at all, groups that share no weights, the penalty of training."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -31,6 +31,21 @@ def noise_settings(settings: Settings) -> Settings:
     fields |= {"step_size": 0.5 * settings.gamma**-0.5, "batch_size": 1, "start": "noise"}
     fields |= {"metric": "weights", "gradient": "plain", "reasons": {}}
     return Settings.model_validate({**settings.model_dump(), **fields})
+
+
+def with_penalty(task: Task, decay: float) -> Task:
+    r"""The task with μ‖w‖²/2 added to every loss: what a network trained with weight decay is a minimum of.
+
+    Its local posterior is at rest at w*, where that of the bare loss is pushed to larger weights by ∇L(w*) = −μw*: by
+    (H + γ/nβ)⁻¹μw*, however large nβ is. Losses of the task itself can be followed while chains on this one move, and
+    the covariances are then, to first order, the influence function of training with that penalty. Checked in
+    `tests/truth/test_kernel_controls.py`.
+
+    Args:
+        task: the network under its bare loss, one number an item.
+        decay: μ.
+    """
+    return dataclasses.replace(task, loss=_Penalised(task.loss, decay), chance_loss=None)
 
 
 def side_by_side(task: Task, copies: int) -> Task:
@@ -70,6 +85,16 @@ class _Nothing:
     def __call__(self, params: Params, batch: Batch) -> Float[Tensor, " sample"]:
         touched = torch.stack([w.flatten()[0] for w in params.values()]).sum()
         return (0 * touched).unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class _Penalised:
+    loss: LossFn
+    decay: float
+
+    def __call__(self, params: Params, batch: Batch) -> Float[Tensor, " sample *token"]:
+        size = torch.stack([w.square().sum() for w in params.values()]).sum()
+        return self.loss(params, batch) + self.decay / 2 * size
 
 
 @dataclass(frozen=True)
