@@ -15,6 +15,7 @@ _DECADES = 6
 _SAME = 0.03  # change of λ̂ per tenfold γ that counts as none
 _SHORT = 1.0  # of a matrix's norm: a reach that is not believed before a far weaker pull is tried
 FAR = 100.0  # how much weaker
+_PULLED = 5.0  # growth of λ̂ at a tenth of γ where the pull alone decides it; where that decides nothing it is 1
 
 Found = tuple[float, list[Pilot], int]
 """A pull, its pilots and their leapfrogs."""
@@ -50,8 +51,8 @@ def choose_pull(
 
 
 def _decided(stronger: list[Pilot], weaker: list[Pilot]) -> bool:
-    """λ̂ at the stronger pull is the pull's: ten times weaker, it more than doubles."""
-    return all(b.minimum and b.llc > 2 * a.llc for a, b in zip(stronger, weaker, strict=True))
+    """λ̂ at the stronger pull is the pull's: it goes nearly as 1/γ."""
+    return all(b.llc > _PULLED * a.llc for a, b in zip(stronger, weaker, strict=True))
 
 
 def _beyond(
@@ -67,6 +68,8 @@ def _beyond(
     said = "at this nβ draws leave the basin wherever γ does not decide λ̂; this is the strongest that does not"
     for _ in range(_DECADES):
         weaker, most = relaxed(tasks, choices, route, gamma / 10, leapfrogs, inside=False)
+        if not all(p.minimum for p in weaker):
+            return None
         same = _rests(pilots, weaker)
         if any(p.gap > SPREADING for p in weaker):
             return (gamma, said, pilots, leapfrogs) if same else None
