@@ -5,7 +5,10 @@ import pytest
 
 import bitsandnats as bn
 from bitsandnats import toys
+from bitsandnats.errors import InputError
+from bitsandnats.estimators.bif import bif
 from bitsandnats.estimators.covariance import covariance, standard_error
+from bitsandnats.estimators.intervals import chain_intervals
 from bitsandnats.settings import Settings
 from bitsandnats.theory.gaussian_losses import loss_covariance, posterior_covariance
 
@@ -77,6 +80,30 @@ def test_influence_on_quadratics(measured):
     assert np.abs(found.normalised - correlations).max() < 0.05
     assert np.allclose(found.dataset["self_influence"].values, -own, rtol=0.1)
     assert found.verdict.status == "usable"
+
+
+def test_chain_intervals_hold_the_truth_as_often_as_they_say(measured):
+    """Entries of 400 chains in groups: the share of intervals with the exact covariance in them."""
+    task, items, queries, run = measured
+    truth = exact(task, queries, items)
+    for size, level, least, most in ((16, 0.95, 0.93, 0.97), (16, 0.8, 0.77, 0.83), (4, 0.95, 0.83, 0.92)):
+        held = []
+        for start in range(0, 400 - size + 1, size):
+            group = run.isel(chain=slice(start, start + size))
+            low, high = chain_intervals(group, "query", "train", level=level, seed=start)
+            held.append((low <= truth) & (truth <= high))
+        assert least < np.mean(held) < most
+    found = bif(run)
+    low, high = found.interval(1)
+    assert low.shape == (1, 10)
+    assert (low < found.bif[1]).all()
+    assert (found.bif[1] < high).all()
+    widths = (high - low)[0] / found.dataset["bif_se"].values[1]
+    assert np.allclose(widths, 2 * 1.96, rtol=0.15)  # of 400 chains
+    with pytest.raises(InputError, match="a query from 0 to 2"):
+        found.interval(3)
+    with pytest.raises(InputError, match="level 2"):
+        found.interval(0, level=2.0)
 
 
 def test_kernel_on_quadratics(measured):

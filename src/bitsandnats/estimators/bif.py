@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.covariance import correlation, covariance, standard_error, variance
+from bitsandnats.estimators.intervals import Interval, chain_intervals
 from bitsandnats.estimators.reliability import Reliability, of_correlation, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
 
@@ -35,11 +36,15 @@ class Influence:
             baselines that were asked for, raw and normalised. Coordinates: item and token of each row and column.
         reliability: how far the rows reproduce.
         tree: the run.
+        train: name of the subset of training samples in it.
+        query: name of the subset of queries.
     """
 
     dataset: xr.Dataset
     reliability: Reliability
     tree: xr.DataTree
+    train: str = "train"
+    query: str = "query"
 
     @property
     def bif(self) -> Float[ndarray, "query train"]:
@@ -66,11 +71,24 @@ class Influence:
         Raises:
             InputError: there is no such row.
         """
-        rows = self.bif.shape[0]
-        if not -rows <= query < rows:
-            raise InputError(message(expected=f"a query from 0 to {rows - 1}", got=str(query), do="name one of them"))
+        _check_row(query, self.bif.shape[0])
         order = np.argsort(self.bif[query]).tolist()
         return [self._named(query, i) for i in order[:count]], [self._named(query, i) for i in order[::-1][:count]]
+
+    def interval(self, query: int, *, level: float = 0.95, seed: int = 0) -> Interval:
+        """Chain-bootstrap interval of each influence on a query, ends of shape [1, train]; squared nats.
+
+        Args:
+            query: row.
+            level: of the interval.
+            seed: of the choices of chains.
+
+        Raises:
+            InputError: there is no such row, or no such level.
+        """
+        _check_row(query, self.bif.shape[0])
+        found = chain_intervals(self.tree, self.query, self.train, chosen=[query], level=level, seed=seed)
+        return Interval(-found.high, -found.low)
 
     def suspects(self, count: int = 10) -> list[Named]:
         """Training samples whose own loss varies most: memorised, rare, or mislabelled; most suspicious first."""
@@ -127,13 +145,19 @@ def bif(tree: xr.DataTree, train: str = "train", query: str = "query") -> Influe
     )
     known = reliability(tree, of_covariance(tree, query, train), row_variance=rows, what="queries")
     halves = {"reliability_over_chains": known.over_chains, "reliability_over_draws": known.over_draws}
-    return Influence(dataset.assign({name: ("query", rows) for name, rows in halves.items()}), known, tree)
+    whole = dataset.assign({name: ("query", rows) for name, rows in halves.items()})
+    return Influence(whole, known, tree, train, query)
 
 
 def normalised_reliability(found: Influence, train: str = "train", query: str = "query") -> Reliability:
     """How far the rows of the normalised influence reproduce: a covariance's are ruled by the losses that move most."""
     rows = variance(found.tree, query)
     return reliability(found.tree, of_correlation(found.tree, query, train), row_variance=rows, what="queries")
+
+
+def _check_row(query: int, rows: int) -> None:
+    if not -rows <= query < rows:
+        raise InputError(message(expected=f"a query from 0 to {rows - 1}", got=str(query), do="name one of them"))
 
 
 def check_moved(variances: Float[ndarray, " row"], what: str) -> None:

@@ -130,17 +130,21 @@ def correlation(
     return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
 
 
+def parts_of(tree: xr.DataTree, rows: str, columns: str) -> Float[ndarray, "part row column"]:
+    """The covariance in each chain about its own mean, or in each block of draws where there is one chain."""
+    kept = moments_of(tree)
+    if kept.sizes["chain"] > 1:
+        sums, count = chain_sums(tree, rows, columns)
+        return sums / np.maximum(count - 1, 1)[:, None, None]
+    return np.stack([covariance(tree, rows, columns, blocks=[b]) for b in range(kept.sizes["block"])])
+
+
 def standard_error(tree: xr.DataTree, rows: str, columns: str) -> Float[ndarray, "row column"]:
     """Standard error of each covariance.
 
     From the scatter of the chains, or of the blocks where there is one chain; NaN where there is one of both.
     """
-    kept = moments_of(tree)
-    if kept.sizes["chain"] > 1:
-        sums, count = chain_sums(tree, rows, columns)
-        parts = sums / np.maximum(count - 1, 1)[:, None, None]
-    else:
-        parts = np.stack([covariance(tree, rows, columns, blocks=[b]) for b in range(kept.sizes["block"])])
+    parts = parts_of(tree, rows, columns)
     if len(parts) < 2:
         return np.full(parts.shape[1:], np.nan)
     return parts.std(0, ddof=1) / len(parts) ** 0.5

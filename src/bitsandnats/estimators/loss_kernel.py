@@ -13,6 +13,7 @@ from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.bif import check_moved
 from bitsandnats.estimators.covariance import chain_sums, correlation, covariance, moments_of, standard_error, variance
 from bitsandnats.estimators.embedding import Embedding, umap_embedding
+from bitsandnats.estimators.intervals import Interval, chain_intervals
 from bitsandnats.estimators.kernel_map import kernel_map
 from bitsandnats.estimators.reliability import Reliability, bootstrap, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
@@ -67,11 +68,23 @@ class LossKernel:
         Raises:
             InputError: there is no such row.
         """
-        rows = len(self.kernel)
-        if not -rows <= input < rows:
-            raise InputError(message(expected=f"an input from 0 to {rows - 1}", got=str(input), do="name one of them"))
+        _check_row(input, rows := len(self.kernel))
         order = [int(i) for i in np.argsort(-self.correlation[input]) if i != input % rows]
         return [(i, float(self.correlation[input, i])) for i in order[:count]]
+
+    def interval(self, input: int, *, level: float = 0.95, seed: int = 0) -> Interval:
+        """Chain-bootstrap interval of each entry of a row of K, ends of shape [1, other]; squared nats.
+
+        Args:
+            input: row.
+            level: of the interval.
+            seed: of the choices of chains.
+
+        Raises:
+            InputError: there is no such row, or no such level.
+        """
+        _check_row(input, len(self.kernel))
+        return chain_intervals(self.tree, self.subset, self.subset, chosen=[input], level=level, seed=seed)
 
     def embedding(self, *, seed: int = 0) -> Embedding:
         """A map of the inputs by UMAP, see `estimators.embedding`.
@@ -274,6 +287,11 @@ def purity(kernel: LossKernel, labels: Sequence[int] | ndarray) -> float:
     r = kernel.correlation.copy()
     np.fill_diagonal(r, -np.inf)
     return float((own[r.argmax(1)] == own).mean())
+
+
+def _check_row(input: int, rows: int) -> None:
+    if not -rows <= input < rows:
+        raise InputError(message(expected=f"an input from 0 to {rows - 1}", got=str(input), do="name one of them"))
 
 
 def _checked(labels: Sequence[int] | ndarray, inputs: int) -> ndarray:
