@@ -119,7 +119,8 @@ def test_specific_responses_are_the_same_wherever_a_module_changes_nothing(disjo
 
 
 def test_disjoint_modules_share_no_covariance(disjoint):
-    from bitsandnats.estimators.loss_kernel import block_energy, purity
+    from bitsandnats.estimators.kernel_blocks import block_energy
+    from bitsandnats.estimators.loss_kernel import purity
 
     task, _, _, run = disjoint
     kernel, groups = bn.loss_kernel(task, run=run), np.repeat([0, 1], 30)

@@ -11,11 +11,11 @@ from numpy import ndarray
 
 from bitsandnats.errors import DataError, InputError, message
 from bitsandnats.estimators.bif import check_moved
-from bitsandnats.estimators.covariance import chain_sums, correlation, covariance, moments_of, standard_error, variance
+from bitsandnats.estimators.covariance import correlation, covariance, moments_of, standard_error, variance
 from bitsandnats.estimators.embedding import Embedding, umap_embedding
 from bitsandnats.estimators.intervals import Interval, chain_intervals
 from bitsandnats.estimators.kernel_map import kernel_map
-from bitsandnats.estimators.reliability import Reliability, bootstrap, of_covariance, reliability
+from bitsandnats.estimators.reliability import Reliability, of_covariance, reliability
 from bitsandnats.estimators.verdict import Verdict
 
 
@@ -173,40 +173,6 @@ def loss_kernel(tree: xr.DataTree, inputs: str = "inputs") -> LossKernel:
     return LossKernel(dataset.assign({n: ("input", rows) for n, rows in halves.items()}), known, tree, inputs)
 
 
-def block_energy(kernel: LossKernel, groups: Sequence[int] | ndarray, *, seed: int = 0) -> Ratio:
-    r"""$\lVert R_{cross}\rVert_F/\lVert R_{within}\rVert_F$ per entry: 0 where groups of inputs share nothing.
-
-    Root mean squares over pairs of different inputs, so that sizes of groups do not matter. Noise alone makes squares
-    positive: what chance gives is subtracted by taking the product of two halves of the chains in place of squares.
-
-    Args:
-        kernel: the kernel.
-        groups: group of each input.
-        seed: of the bootstrap over chains.
-
-    Raises:
-        DataError: groups do not fit the inputs, or there is only one.
-    """
-    labels = _checked(groups, len(kernel.kernel))
-    sums, count = chain_sums(kernel.tree, kernel.subset, kernel.subset)
-    same = labels[:, None] == labels[None, :]
-    np.fill_diagonal(cross := ~same, False)
-    np.fill_diagonal(within := same.copy(), False)
-
-    def statistic(chains: Sequence[int]) -> float:
-        if len(set(chains)) < 2:
-            return float("nan")
-        middle = sorted(chains)
-        first = middle[: len(chains) // 2]
-        second = [c for c in middle[len(chains) // 2 :] if c not in first] or [middle[-1]]
-        a, b = (_normalised(sums[part].sum(0) / (count[part] - 1).sum()) for part in (first, second))
-        energy = [max(float((a[mask] * b[mask]).mean()), 0.0) for mask in (cross, within)]
-        return (energy[0] / energy[1]) ** 0.5 if energy[1] > 0 else float("nan")
-
-    chains = len(count)
-    return Ratio(statistic(range(chains)), *bootstrap(statistic, chains, seed=seed))
-
-
 class Mantel(NamedTuple):
     """A rank correlation of two matrices over the same objects, with its permutation p."""
 
@@ -270,7 +236,7 @@ def class_kernel(
     Raises:
         DataError: labels do not fit the inputs, or there is only one.
     """
-    own = _checked(labels, len(kernel.kernel))
+    own = as_labels(labels, len(kernel.kernel))
     classes = np.unique(own)
     member = (own[:, None] == classes[None, :]).astype(float)
     r = kernel.correlation.copy()
@@ -283,7 +249,7 @@ def class_kernel(
 
 def purity(kernel: LossKernel, labels: Sequence[int] | ndarray) -> float:
     """Share of inputs whose nearest neighbour by R has their label. The control at nβ = 0 can reach the same."""
-    own = _checked(labels, len(kernel.kernel))
+    own = as_labels(labels, len(kernel.kernel))
     r = kernel.correlation.copy()
     np.fill_diagonal(r, -np.inf)
     return float((own[r.argmax(1)] == own).mean())
@@ -294,7 +260,12 @@ def _check_row(input: int, rows: int) -> None:
         raise InputError(message(expected=f"an input from 0 to {rows - 1}", got=str(input), do="name one of them"))
 
 
-def _checked(labels: Sequence[int] | ndarray, inputs: int) -> ndarray:
+def as_labels(labels: Sequence[int] | ndarray, inputs: int) -> ndarray:
+    """Labels as an array.
+
+    Raises:
+        DataError: they do not fit the inputs, or are all the same.
+    """
     own = np.asarray(labels)
     if own.shape != (inputs,) or len(np.unique(own)) < 2:
         raise DataError(
@@ -305,8 +276,3 @@ def _checked(labels: Sequence[int] | ndarray, inputs: int) -> ndarray:
             )
         )
     return own
-
-
-def _normalised(covariance: ndarray) -> ndarray:
-    own = np.diag(covariance)
-    return correlation(covariance, own, own)

@@ -73,7 +73,7 @@ def sheets(summary: dict[str, Any]) -> list[Sheet]:
             "Two tasks",
             ("network", "kind", "cross / within", "interval", "p against nβ = 0", "mean energy within"),
             [_block(row) for row in summary["blocks"]],
-            notes=["Energies: mean products of correlations of halves of the draws, the squares of correlations."],
+            notes=["Energies: mean products of correlations of two chains, the squares of correlations."],
         ),
         sheet(
             "Their kernels",

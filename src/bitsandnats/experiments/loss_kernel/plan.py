@@ -21,15 +21,16 @@ RATIO = 0.1
 """γ/nβ of all chains, with nβ = n."""
 
 RULE = (
-    "Stated beforehand. Block energy: over pairs of inputs, the product of their losses' correlations in the first and "
-    "in the second half of the draws, whose expectation is 0 where they share nothing; ratio: its mean across tasks "
-    "over that within, the square of a ratio of root mean square correlations. Intervals draw the chains again; p "
-    "deals them anew to network and control. Aims, for each network: its ratio differs from that at nβ = 0 with "
-    f"p < {P_AIM:g}; the interval of the disjoint network's ratio has 0 in it; split-half reliability of the kernels "
-    f"of networks at least {RELIABLE:g}. Hierarchy: Spearman's correlation between the mean correlation of the losses "
-    "of images of each two classes and minus their distance in WordNet, with Mantel's permutation p, beside the same "
-    "at nβ = 0, of the images' pixels, and given the pixels. Since losses of classes that are mistaken for each other "
-    "may fall and rise in opposition, the same with squares of correlations in place of correlations."
+    "Stated beforehand. Block energy: over pairs of inputs, the product of their losses' correlations in one chain "
+    "and in another, whose expectation is 0 where they share nothing, from pairs of chains of which none is in two;"
+    " ratio: its mean across tasks over that within, the square of a ratio of root mean square correlations. "
+    "Intervals draw the pairs again; p deals them anew to network and control. Aims, for each network: its ratio "
+    f"differs from that at nβ = 0 with p < {P_AIM:g}; the interval of the disjoint network's ratio has 0 in it; "
+    f"split-half reliability of the kernels of networks at least {RELIABLE:g}. Hierarchy: Spearman's correlation "
+    "between the mean correlation of the losses of images of each two classes and minus their distance in WordNet, "
+    "with Mantel's permutation p, beside the same at nβ = 0, of the images' pixels, and given the pixels. Since "
+    "losses of classes that are mistaken for each other may fall and rise in opposition, the same with squares of "
+    "correlations in place of correlations."
 )
 
 

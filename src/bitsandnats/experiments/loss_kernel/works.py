@@ -92,7 +92,7 @@ def _tasks(work: Work, progress: Progress) -> xr.Dataset:
     data, facts = {}, {}
     for kind, kernel in kernels.items():
         energies = block_energies(kernel, group)
-        data[f"cross_{kind}"], data[f"within_{kind}"] = ("chain", energies.cross), ("chain", energies.within)
+        data[f"cross_{kind}"], data[f"within_{kind}"] = ("pair", energies.cross), ("pair", energies.within)
         facts[kind] = {**_record(kernel), "purity": purity(kernel, group)}
     data["correlation"] = (("input", "other"), found.correlation.astype(np.float32))
     for kind, task in (("shared", shared), ("disjoint", apart)):
