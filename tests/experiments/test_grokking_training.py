@@ -16,6 +16,7 @@ from bitsandnats.experiments.grokking.training import Recipe, growing_epochs, tr
 from bitsandnats.regularisers import spectral_entropy
 
 TRANSFORMER = Network("transformer", 2, 8, 2, 16)
+MLP = Network("mlp", 1, 8, 2, 16)
 
 
 def test_tables_hold_every_equation():
@@ -53,7 +54,24 @@ def test_the_last_place_alone_gives_the_logits_of_all_places():
     assert found[0].std() > 0.1
 
 
-@pytest.mark.parametrize("network", [TRANSFORMER, Network("mlp", 1, 8, 2, 16)])
+def test_a_perceptron_looked_up_is_the_one_multiplied_out():
+    """Logits and gradients of W·[E(a), E(b)] + c, which the network takes from tables of W's halves."""
+    tokens = whole_table("subtraction", 7).inputs
+    module = MLP.build(7)
+    params = {name: p.requires_grad_() for name, p in fresh(module, 0).items()}
+    pair = torch.cat([params["token.weight"][tokens[:, 0]], params["token.weight"][tokens[:, 2]]], -1)
+    hidden = torch.relu(pair @ params["rise.weight"].T + params["rise.bias"])
+    expected = hidden @ params["fall.weight"].T + params["fall.bias"]
+    found = torch.func.functional_call(module, params, (tokens,))
+    assert torch.allclose(found, expected, atol=1e-5)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(0))
+    slopes = [torch.autograd.grad((logits * weights).sum(), list(params.values())) for logits in (found, expected)]
+    for own, other in zip(*slopes, strict=True):
+        assert torch.allclose(own, other, atol=1e-4)
+        assert other.norm() > 0.1
+
+
+@pytest.mark.parametrize("network", [TRANSFORMER, MLP])
 def test_networks_trained_together_are_those_trained_alone(network):
     recipe = Recipe("division", 7, 0.5, network, 1e-3, batch_size=8, epochs=6)
     runs = [(regime("none", "addition"), 0), (regime("entropy", "addition"), 0), (regime("decay", "addition"), 1)]

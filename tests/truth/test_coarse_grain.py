@@ -144,7 +144,7 @@ def test_thresholds_round_as_cheapest_does():
     steps = torch.cat([p.sensitivity * p.spacing**2 / 2 for p in parts]).float()
     values = torch.cat([p.values / p.spacing for p in parts]).float()
     symbols = torch.cat([torch.from_numpy(grid.symbols) for grid in before]).float()
-    found = Thresholds(steps, owner, 0.03).rounded(values, symbols)
+    found = Thresholds(steps, owner, 0.03, values, symbols).rounded(values)
     assert found.tolist() == np.concatenate([grid.symbols for grid in expected]).tolist()
 
 

@@ -1,6 +1,7 @@
 """Rounding that makes up for rounding: gradient steps by which some weights correct the errors of others."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float32, Int64
@@ -15,6 +16,7 @@ from bitsandnats.compressors.coding import Grid, Network, Piece
 _STEP = 0.05  # of a spacing, at most about, a step
 _FARTHEST = 0.5  # spacings from where it was that an unrounded value may go
 _MEMORY = 0.8, 0.95  # of gradients and of their squares
+_QUIET = 1e-30  # the least mean square of gradients
 _LARGEST = 1 << 20  # steps of a spacing; of more than that, float32 does not tell a small part
 
 Flat = Float32[Tensor, " n"]
@@ -44,14 +46,15 @@ def compensate(
     if not len(values) or float(values.abs().max()) > _LARGEST:
         return network
     low, high = values - _FARTHEST, values + _FARTHEST
-    rule = Thresholds(arrays.weights_of_steps(sensitivity), arrays.owner, price) if price > 0 else None
-    rounded = values.round() if rule is None else rule.rounded(values, arrays.symbols())
+    rule: Callable[[Flat], Flat] = torch.round
+    if price > 0:
+        rule = Thresholds(arrays.weights_of_steps(sensitivity), arrays.owner, price, values, arrays.symbols()).rounded
+    rounded = rule(values)
     adam = _Adam(arrays.sizes)
     for step in range(1, steps + 1):
-        gradient = arrays.gradient(evaluator, rounded)
-        values -= adam.step(gradient, step).mul_(_STEP * (1 - (step - 1) / steps))
+        adam.move(values, arrays.gradient(evaluator, rounded), step, _STEP * (1 - (step - 1) / steps))
         torch.clamp(values, low, high, out=values)
-        rounded = values.round() if rule is None else rule.rounded(values, rounded)
+        rounded = rule(values)
     return checkpoint.network(arrays.pieces(rounded))
 
 
@@ -66,6 +69,8 @@ class _Arrays:
         counts = torch.tensor(self.sizes, dtype=torch.int64)
         self.owner: Int64[Tensor, " n"] = torch.repeat_interleave(torch.arange(len(counts)), counts)
         self._spacings = torch.tensor([grid.spacing for grid in self._grids])[self.owner]
+        self._scaled, self._slope = torch.empty(len(self.owner)), torch.empty(len(self.owner))
+        self._weights, self._slopes = self._views(self._scaled), self._views(self._slope)
 
     def start(self) -> Flat:
         """Unrounded values: of a tensor those of the checkpoint, of factors the rounded ones."""
@@ -95,18 +100,22 @@ class _Arrays:
         return torch.cat(found)
 
     def gradient(self, evaluator: Evaluator, rounded: Flat) -> Flat:
-        """Gradient of the loss in each number, in nats a unit of weight."""
-        parts = list(self._scaled(rounded))
+        """Gradient of the loss in each number, in nats a unit of weight; good until the next call."""
+        torch.mul(rounded, self._spacings, out=self._scaled)
         weights: Params = {}
-        at = iter(parts)
+        at = iter(self._weights)
         for name, piece in self._network.pieces.items():
             first = next(at)
             weights[name] = (first if len(piece.grids) == 1 else first @ next(at)).to(piece.dtype)
-        gradients, at, found = evaluator.gradient(weights), iter(parts), []
+        gradients, at, into = evaluator.gradient(weights), iter(self._weights), iter(self._slopes)
         for name, piece in self._network.pieces.items():
-            g, left = gradients[name].float(), next(at)
-            found += [g] if len(piece.grids) == 1 else [g @ next(at).T, left.T @ g]
-        return torch.cat([g.reshape(-1) for g in found])
+            g, left = gradients[name], next(at)
+            if len(piece.grids) == 1:
+                next(into).copy_(g)
+            else:
+                torch.mm(g.float(), next(at).T, out=next(into))
+                torch.mm(left.T, g.float(), out=next(into))
+        return self._slope
 
     def pieces(self, rounded: Flat) -> dict[str, Piece]:
         """The network's pieces with other whole numbers."""
@@ -115,25 +124,31 @@ class _Arrays:
         pieces = self._network.pieces.items()
         return {name: Piece(piece.dtype, tuple(next(grids) for _ in piece.grids)) for name, piece in pieces}
 
-    def _scaled(self, rounded: Flat) -> Iterator[Tensor]:
-        for part, shape in zip((rounded * self._spacings).split(self.sizes), self._shapes, strict=True):
-            yield part.view(shape)
+    def _views(self, flat: Flat) -> list[Tensor]:
+        return [part.view(shape) for part, shape in zip(flat.split(self.sizes), self._shapes, strict=True)]
 
 
 class _Adam:
     """Adam's direction, its squares smoothed by their mean over each array, so that no weight moves for being quiet."""
 
     def __init__(self, sizes: list[int]) -> None:
-        self._sizes = sizes
-        self._first, self._second = torch.zeros(sum(sizes)), torch.zeros(sum(sizes))
+        self._first, self._second, self._root = (torch.zeros(sum(sizes)) for _ in range(3))
+        self._seconds, self._roots = self._second.split(sizes), self._root.split(sizes)
 
-    def step(self, gradient: Flat, step: int) -> Flat:
+    def move(self, values: Flat, gradient: Flat, step: int, size: float) -> None:
+        """Moves values in place; the gradient is used up.
+
+        Args:
+            values: to be moved.
+            gradient: at them.
+            step: from 1.
+            size: of the step, where all gradients so far were alike.
+        """
         a, b = _MEMORY
         self._first.lerp_(gradient, 1 - a)
         self._second.lerp_(gradient.square_(), 1 - b)
-        squares = self._second / (1 - b**step)
-        typical = [part.mean().clamp_min_(1e-30).sqrt_() for part in squares.split(self._sizes)]
-        squares.sqrt_()
-        for part, own in zip(squares.split(self._sizes), typical, strict=True):
+        torch.sqrt(self._second, out=self._root)
+        typical = torch.stack([part.mean() for part in self._seconds]).clamp_min_(_QUIET).sqrt_()
+        for part, own in zip(self._roots, typical, strict=True):
             part.add_(own)
-        return self._first / squares.mul_(1 - a**step)
+        values.addcdiv_(self._first, self._root, value=-size * math.sqrt(1 - b**step) / (1 - a**step))

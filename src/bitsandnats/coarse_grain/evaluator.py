@@ -35,7 +35,7 @@ class Evaluator:
         """Gradient of the mean loss over all data, on the CPU."""
         began = time.perf_counter()
         task = self.task
-        moving = {name: w.to(task.device).requires_grad_() for name, w in params.items()}
+        moving = {name: w.detach().to(task.device).requires_grad_() for name, w in params.items()}
         sums: Params = {}
         for batch in task.blocks(_BATCH[task.unit]):
             loss = task.item_losses(moving, batch).sum() / (len(task.data) * task.mean_weight)

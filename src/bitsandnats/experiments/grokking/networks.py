@@ -103,9 +103,18 @@ class Perceptron(nn.Module):
         self.rise, self.fall = nn.Linear(2 * width, hidden), nn.Linear(hidden, modulus)
 
     def forward(self, tokens: Int64[Tensor, "sample 4"]) -> Float[Tensor, "sample residue"]:
-        """Logits of the residues."""
-        pair = torch.cat([self.token(tokens[..., 0]), self.token(tokens[..., 2])], -1)
-        return self.fall(nn.functional.relu(self.rise(pair)))
+        """Logits of the residues.
+
+        What the first layer makes of each residue, on the left and on the right, is computed once and looked up: p
+        products in place of one a pair. In place, since fresh memory takes as long as the products. Checked in `tests/experiments/test_grokking_training.py`.
+        """
+        left, right = self.rise.weight.chunk(2, -1)
+        table = self.token.weight
+        by_first = nn.functional.linear(table, left, self.rise.bias)
+        by_second = nn.functional.linear(table, right)
+        a, b = tokens[..., 0], tokens[..., 2]
+        hidden = nn.functional.embedding(a, by_first).add_(nn.functional.embedding(b, by_second)).relu_()
+        return self.fall(hidden)
 
 
 class Network(NamedTuple):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
+
+from bitsandnats._functional import Model, places_of
 
 
 class Layout(NamedTuple):
@@ -43,9 +45,10 @@ class Stack:
 
     def __init__(self, module: nn.Module) -> None:
         self.layout = Layout.of(module)
+        self._module, self._places = module, places_of(module)
 
         def logits(row: Tensor, inputs: Tensor) -> Tensor:
-            return functional_call(module, self.layout.params(row), (inputs,))
+            return Model(module, self._places, self.layout.params(row))(inputs)
 
         def stacked(rows: Tensor, inputs: Tensor) -> Tensor:
             if len(rows) == 1:  # plain matrix products are faster than batches of one
@@ -65,6 +68,19 @@ class Stack:
         logits = self.logits(rows, inputs)
         found = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         return found.view(labels.shape).mean(1)
+
+    def gradient(
+        self,
+        rows: Float[Tensor, "run parameter"],
+        inputs: Int64[Tensor, "run sample 4"],
+        labels: Int64[Tensor, "run sample"],
+    ) -> Float[Tensor, "run parameter"]:
+        """Gradient of each network's mean cross-entropy, nats a unit of weight."""
+        if len(rows) > 1:
+            return torch.autograd.grad(self.losses(rows, inputs, labels).sum(), rows)[0]
+        params = {name: p.requires_grad_() for name, p in self.layout.params(rows[0].detach()).items()}
+        found = nn.functional.cross_entropy(Model(self._module, self._places, params)(inputs[0]), labels[0])
+        return torch.cat([g.flatten() for g in torch.autograd.grad(found, list(params.values()))]).unsqueeze(0)
 
     @torch.no_grad()
     def scores(

@@ -169,8 +169,12 @@ class _Stepper:
     def __init__(self, stack: Stack, rows: Tensor, recipe: Recipe, runs: Sequence[tuple[Regime, int]]) -> None:
         self._stack, self._rows, self._every, self._steps = stack, rows, recipe.entropy_every, 0
         regimes = [regime for regime, _ in runs]
-        self._optimizer = torch.optim.AdamW([rows], lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-        self._shrink = torch.tensor([[1 - recipe.rate * regime.decay] for regime in regimes], device=rows.device)
+        decays = [regime.decay for regime in regimes]
+        alike = len(set(decays)) == 1  # if not, they are a pass of their own
+        own = decays[0] if alike else 0.0
+        self._optimizer = torch.optim.AdamW([rows], lr=recipe.rate, betas=(0.9, 0.98), weight_decay=own, fused=True)
+        shrink = [[1 - recipe.rate * decay] for decay in decays]
+        self._shrink = None if alike else torch.tensor(shrink, device=rows.device)
         self._noisy = {i: r.noise for i, r in enumerate(regimes) if r.noise}
         self._sources = {i: generator(runs[i][1], 0, "noise", rows.device) for i in self._noisy}
         spectral = [i for i, r in enumerate(regimes) if r.spectral]
@@ -184,15 +188,16 @@ class _Stepper:
             noise = torch.zeros_like(self._rows)
             for i, sigma in self._noisy.items():
                 noise[i].normal_(generator=self._sources[i]).mul_(sigma)
-            at = self._rows + noise
-        (gradient,) = torch.autograd.grad(self._stack.losses(at, inputs, labels).sum(), self._rows)
+            at = noise.add_(self._rows.detach()).requires_grad_()
+        gradient = self._stack.gradient(at, inputs, labels)
         if len(self._spectral):
             own = at.detach()[self._spectral]
             if self._steps % self._every == 0:
                 self._entropy.refresh(own)
             gradient.index_add_(0, self._spectral, self._entropy.gradient(own) * self._scales)
-        with torch.no_grad():
-            self._rows.mul_(self._shrink)
+        if self._shrink is not None:
+            with torch.no_grad():
+                self._rows.mul_(self._shrink)
         self._rows.grad = gradient
         self._optimizer.step()
         self._steps += 1
