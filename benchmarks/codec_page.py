@@ -114,9 +114,9 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
         "The smallest network within ε. Published: Algorithm 1 with 62 trials and bzip2 of the float32 arrays; in brackets with −0 written "
         "as 0, which the published arithmetic does not do.",
         _table(("case", "ε", "published", "Algorithm 2", "ours", "ours / published"), lines),
-        "Compensation begins twice, with the network of the other parts and with one spacing and nothing else, and the smaller result counts: "
-        "where that of the second is the smaller one, leaving out another part changes nothing. Where a network without spacings by sensitivity is the "
-        "smaller one, the search has missed it: it begins with them or with none of the other parts.",
+        "Compensation begins three times: with one spacing and nothing else, with the network of the other parts, and with that of one spacing for "
+        "all and the other parts; the smallest result counts. Where leaving out a part changes nothing, another start is the smallest. Where it makes "
+        "the network smaller, the search has missed that one.",
         "What each part adds, each column with all parts to its left:",
         _table(("case", "ε", *ADDED), [(n, r["tolerance"], *(r[k]["bytes"] for k in ADDED)) for n, r in found]),
         *_left_out(rows, present),

@@ -17,6 +17,7 @@ _STEP = 0.05  # of a spacing, at most about, a step
 _FARTHEST = 0.5  # spacings from where it was that an unrounded value may go
 _MEMORY = 0.8, 0.95  # of gradients and of their squares
 _QUIET = 1e-30  # the least mean square of gradients
+_RENEWED = 5  # steps that the means of squares serve, which change slowly
 _LARGEST = 1 << 20  # steps of a spacing; of more than that, float32 does not tell a small part
 
 Flat = Float32[Tensor, " n"]
@@ -132,8 +133,8 @@ class _Adam:
     """Adam's direction, its squares smoothed by their mean over each array, so that no weight moves for being quiet."""
 
     def __init__(self, sizes: list[int]) -> None:
-        self._first, self._second, self._root = (torch.zeros(sum(sizes)) for _ in range(3))
-        self._seconds, self._roots = self._second.split(sizes), self._root.split(sizes)
+        self._first, self._second, self._root, self._typical = (torch.zeros(sum(sizes)) for _ in range(4))
+        self._arrays = list(zip(self._second.split(sizes), self._typical.split(sizes), strict=True))
 
     def move(self, values: Flat, gradient: Flat, step: int, size: float) -> None:
         """Moves values in place; the gradient is used up.
@@ -145,10 +146,12 @@ class _Adam:
             size: of the step, where all gradients so far were alike.
         """
         a, b = _MEMORY
+        begun = math.sqrt(1 - b**step)
         self._first.lerp_(gradient, 1 - a)
         self._second.lerp_(gradient.square_(), 1 - b)
+        if step % _RENEWED == 1:
+            for squares, typical in self._arrays:
+                typical.fill_(squares.mean().clamp_min_(_QUIET).sqrt_().div_(begun))
         torch.sqrt(self._second, out=self._root)
-        typical = torch.stack([part.mean() for part in self._seconds]).clamp_min_(_QUIET).sqrt_()
-        for part, own in zip(self._roots, typical, strict=True):
-            part.add_(own)
-        values.addcdiv_(self._first, self._root, value=-size * math.sqrt(1 - b**step) / (1 - a**step))
+        self._root.add_(self._typical, alpha=begun)
+        values.addcdiv_(self._first, self._root, value=-size * begun / (1 - a**step))

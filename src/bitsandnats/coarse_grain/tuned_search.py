@@ -69,19 +69,39 @@ class TunedSearch:
         return sorted(self.found, key=lambda f: f[0].size)
 
     def _starts(self) -> list[_Start]:
-        """What compensation begins with: the smallest network's plan, and the plainest, one spacing and nothing else.
+        """What compensation begins with: one spacing and nothing else; the smallest network's plan; one without spacings.
 
         Compensation moves errors to where they cost little by itself, and rounding for rate, which pulls numbers to
-        zero and holds them there, leaves it less to choose from. Which of the two wins differs from network to network.
+        zero and holds them there, leaves it less to choose from; sensitivities, at last, are those of a network that it
+        moves away from. Which of the three wins differs from network to network.
         """
         plain: tuple[Refinement, ...] = ("compensation",)
         width = _WIDTHS[0]
         starts = [_Start(plain, width, {}, self._total * (_WIDER * self._spacing / width) ** 2)]
-        found = [f for f in self.found if "plain" not in f[0].settings]
-        if self._refinements != plain and found:
-            trial, network = min(found, key=lambda f: f[0].size)
-            starts.append(_Start(self._refinements, trial.settings["width"], ranks(network), trial.settings["price"]))
+        if self._refinements != plain:
+            own = self._smallest([f for f in self.found if "plain" not in f[0].settings], self._refinements)
+            starts += own
+            even: tuple[Refinement, ...] = tuple(r for r in self._refinements if r != "spacings")
+            if own and even not in (self._refinements, plain):
+                starts += self._even(even, own[0].width)
         return starts
+
+    def _even(self, refinements: tuple[Refinement, ...], width: float) -> list[_Start]:
+        """The smallest network's plan of those with one spacing for all; none where none is within the tolerance."""
+        first = len(self.found)
+        self._narrow(_Start(refinements, width, {}, self._total * (self._spacing / _WIDTHS[0]) ** 2))
+        if "ranks" in refinements and len(self.found) > first:
+            plan = Plan(self._sensitivity, self._price, width, refinements, {})
+            chosen = choose_ranks(self._trials.checkpoint, plan)
+            if chosen:
+                self._narrow(_Start(refinements, width, chosen, self._price))
+        return self._smallest(self.found[first:], refinements)
+
+    def _smallest(self, found: list[tuple[Trial, Network]], refinements: tuple[Refinement, ...]) -> list[_Start]:
+        if not found:
+            return []
+        trial, network = min(found, key=lambda f: f[0].size)
+        return [_Start(refinements, trial.settings["width"], ranks(network), trial.settings["price"])]
 
     def _choose(self) -> None:
         """Widths and ranks."""

@@ -158,14 +158,11 @@ def _fit_shaped(magnitudes: Int64[ndarray, " token"], signs: float) -> Fit:
     total = float(magnitudes.sum())
     mean = float((CENTRES * magnitudes).sum()) / total
     near = min(max(round(8 * math.log2(max(mean, 2.0**-3))) + SCALES_BELOW, _NEAR), SCALES - 1 - _NEAR)
-    best: Fit | None = None
-    for shape in range(SHAPES):
-        for scale in range(near - _NEAR, near + _NEAR + 1):
-            bits = 10 + signs + float(magnitudes @ shaped_bits(shape)[scale])
-            if best is None or bits < best.bits:
-                best = Fit(_SHAPED, (shape, scale), shaped_laws(shape)[scale], bits)
-    assert best is not None
-    return best
+    scales = slice(near - _NEAR, near + _NEAR + 1)
+    taken = np.stack([shaped_bits(shape)[scales] @ magnitudes for shape in range(SHAPES)])
+    shape, offset = np.unravel_index(int(taken.argmin()), taken.shape)
+    numbers = (int(shape), scales.start + int(offset))
+    return Fit(_SHAPED, numbers, shaped_laws(numbers[0])[numbers[1]], 10 + signs + float(taken.min()))
 
 
 def _fit_table(form: int, counts: ndarray) -> Fit:

@@ -106,7 +106,8 @@ class Perceptron(nn.Module):
         """Logits of the residues.
 
         What the first layer makes of each residue, on the left and on the right, is computed once and looked up: p
-        products in place of one a pair. In place, since fresh memory takes as long as the products. Checked in `tests/experiments/test_grokking_training.py`.
+        products in place of one a pair. In place, since fresh memory takes as long as the products. Checked in
+        `tests/experiments/test_grokking_training.py`.
         """
         left, right = self.rise.weight.chunk(2, -1)
         table = self.token.weight
