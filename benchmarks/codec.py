@@ -76,7 +76,7 @@ def _search(task: bn.Task, variants: dict[str, tuple[Any, ...]]) -> dict[str, An
             row[name] = {"bytes": result.bytes, "excess": result.excess_loss, "se": result.excess_loss_se}
             if name == codec_page.ALL:
                 row |= {"trials": len(result.trials), "seconds": seconds, "spent": result.spent._asdict()}
-                row |= {"models": _models(result.network), "ranks": result.ranks}
+                row |= {"models": _models(result.network), "ranks": result.ranks, "starts": codec_page.STARTS}
     return {"rows": rows}
 
 

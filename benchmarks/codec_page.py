@@ -23,6 +23,7 @@ LEFT_OUT: dict[str, tuple[Any, ...]] = {
     "without rounding for rate": ("spacings", "ranks", "compensation"),
     "without ranks by matrix": ("spacings", "rounding", "compensation"),
 }
+STARTS = 3  # of compensation; in rows that do not say so, 2
 _DEAR = (2.0, 10.0)  # seconds a loss; at the first a Gaussian process begins to choose
 
 Rows = dict[str, dict[str, Any]]
@@ -116,7 +117,7 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
         _table(("case", "ε", "published", "Algorithm 2", "ours", "ours / published"), lines),
         "Compensation begins three times: with one spacing and nothing else, with the network of the other parts, and with that of one spacing for "
         "all and the other parts; the smallest result counts. Where leaving out a part changes nothing, another start is the smallest. Where it makes "
-        "the network smaller, the search has missed that one.",
+        f"the network smaller, the search has missed that one.{_older(found)}",
         "What each part adds, each column with all parts to its left:",
         _table(("case", "ε", *ADDED), [(n, r["tolerance"], *(r[k]["bytes"] for k in ADDED)) for n, r in found]),
         *_left_out(rows, present),
@@ -132,6 +133,12 @@ def _search(rows: Rows, present: Sequence[str]) -> list[str]:
             [(n, r["tolerance"], *(r["models"][k] for k in ("pooled", "tensor", "coded", "file"))) for n, r in found],
         ),
     ]
+
+
+def _older(found: list[tuple[str, dict[str, Any]]]) -> str:
+    """Whose search was made before compensation began a third time."""
+    names = dict.fromkeys(f"`{name}`" for name, row in found if row.get("starts", 2) < STARTS)
+    return f" {', '.join(names)}: measured before the third was added." if names else ""
 
 
 def _left_out(rows: Rows, present: Sequence[str]) -> list[str]:

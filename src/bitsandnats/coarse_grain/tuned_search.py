@@ -69,7 +69,7 @@ class TunedSearch:
         return sorted(self.found, key=lambda f: f[0].size)
 
     def _starts(self) -> list[_Start]:
-        """What compensation begins with: one spacing and nothing else; the smallest network's plan; one without spacings.
+        """What compensation begins with: one spacing alone, the smallest plan of all, the smallest with one spacing.
 
         Compensation moves errors to where they cost little by itself, and rounding for rate, which pulls numbers to
         zero and holds them there, leaves it less to choose from; sensitivities, at last, are those of a network that it
