@@ -41,6 +41,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@# without its dependencies: it asks for torchvision, whose build must fit torch's, and never imports it
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps kronfluence
 	@touch $@ $(VENV)/.installed
 
 clean:
