@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 import bitsandnats as bn
+from bitsandnats.estimators.llc import estimate
 from bitsandnats.metric import in_metric, tensor_scales
+from bitsandnats.run import sample
 
 
 def relu_task(c, *, seed=0):
@@ -32,7 +34,7 @@ def relu_task(c, *, seed=0):
     return bn.Task.from_module(model, bn.losses.gaussian(1.0), (x, y))
 
 
-HMC = {"sampler": "hmc(leapfrogs=16, adapt_steps=60)", "burn_in": 60, "draws": 150, "chains": 8, "mode": "vmap"}
+HMC = {"sampler": "hmc(leapfrogs=8, adapt_steps=60)", "burn_in": 60, "draws": 120, "chains": 8, "mode": "vmap"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_plain_weights_are_not_flat(reference):
     """The same pull in the weights themselves: a hundredfold rescaling is another basin."""
     settings, first = reference
     plain = settings.model_copy(update={"metric": "weights", "step_size": 1e-3})
-    found = bn.estimate_llc(relu_task(100.0), settings=plain)
+    found = estimate(sample(relu_task(100.0), plain))
     assert abs(found.llc - first.llc) > 6 * (found.se**2 + first.se**2) ** 0.5
 
 

@@ -9,7 +9,7 @@ from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
 from bitsandnats.theory.quadrature import exact_llc_of_crossing
 
-HMC = {"sampler": "hmc(leapfrogs=6, adapt_steps=60)", "chains": 8, "burn_in": 60, "mode": "vmap", "seed": 5}
+HMC = {"sampler": "hmc(leapfrogs=6, adapt_steps=60)", "chains": 32, "burn_in": 60, "mode": "vmap", "seed": 5}
 
 
 def meets(found, name, truth):
@@ -21,7 +21,7 @@ def meets(found, name, truth):
 def test_quadratic(gamma):
     h, nbeta = np.array([1.0, 0.3, 2.0] * 10), 100.0
     x = nbeta * h / (nbeta * h + gamma)
-    settings = bn.Settings(step_size=0.07, gamma=gamma, nbeta=nbeta, draws=600, **HMC)
+    settings = bn.Settings(step_size=0.07, gamma=gamma, nbeta=nbeta, draws=200, **HMC)
     found = estimate(sample(toys.quadratic(list(h)), settings))
     assert abs(found.llc - x.sum() / 2) < 4 * found.se
     assert meets(found, "gamma_slope", -(x * (1 - x)).sum() / x.sum())
@@ -30,7 +30,7 @@ def test_quadratic(gamma):
 
 def test_flat_directions_add_no_noise():
     """A thousand of them beside ten curved ones."""
-    settings = bn.Settings(step_size=0.07, gamma=10.0, nbeta=100.0, draws=1200, **HMC)
+    settings = bn.Settings(step_size=0.07, gamma=10.0, nbeta=100.0, draws=400, **HMC)
     found = estimate(sample(toys.quadratic([1.0] * 10 + [0.0] * 1000), settings))
     x = 100 / 110
     assert meets(found, "gamma_slope", -(1 - x))
@@ -44,7 +44,7 @@ def test_crossing():
         "nbeta_slope": [exact_llc_of_crossing(nbeta=nbeta * (1 + s * step), gamma=gamma) for s in (-1, 1)],
     }
     truth = exact_llc_of_crossing(nbeta=nbeta, gamma=gamma)
-    settings = bn.Settings(step_size=0.1, gamma=gamma, nbeta=nbeta, draws=4000, **HMC)
+    settings = bn.Settings(step_size=0.1, gamma=gamma, nbeta=nbeta, draws=1200, **HMC)
     found = estimate(sample(toys.normal_crossing([1, 1]), settings))
     assert abs(found.llc - truth) < 4 * found.se
     for name, (low, high) in exact.items():

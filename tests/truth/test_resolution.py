@@ -50,8 +50,8 @@ def test_two_points_are_no_curve():
 
 def test_sampled_curve():
     settings = bn.Settings(
-        sampler="hmc(leapfrogs=8, adapt_steps=50)", step_size=0.05, gamma=0.5, nbeta=200.0, burn_in=50, draws=600,
-        chains=4, mode="vmap", seed=3,
+        sampler="hmc(leapfrogs=8, adapt_steps=50)", step_size=0.05, gamma=0.5, nbeta=200.0, burn_in=50, draws=200,
+        chains=16, mode="vmap", seed=3,
     )  # fmt: skip
     found = bn.estimate_llc(toys.quadratic([1.0] * 10), settings=settings, controls=["resolution"]).resolution
     assert found is not None
