@@ -178,7 +178,7 @@ def test_tables_and_page_load_nothing(measured):
     page = retraining_page(run)
     assert [figure.name for figure in page.figures] == ["lds"]
     assert spec(page.figures[0].chart, validate=True)
-    html = write_report(run.path, images=False).read_text(encoding="utf-8")
+    html = write_report(str(run.path), images=False).read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", html)
     body = html[: html.index("<script type=")]
     assert run.summary()["verdict"]["text"] in body

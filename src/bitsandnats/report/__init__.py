@@ -7,7 +7,7 @@ from pathlib import Path
 from bitsandnats.errors import InputError, StoreError, message
 
 
-def write_report(folder: Path, *, images: bool = True) -> Path:
+def write_report(folder: str | Path, *, images: bool = True) -> Path:
     """Writes `report.html`, and with `images` `figures/NAME.svg` and `.png`, from what the run folder holds.
 
     May be called again at any time; each file is replaced as a whole.
@@ -37,6 +37,7 @@ def write_report(folder: Path, *, images: bool = True) -> Path:
     from bitsandnats.report.tables import read
     from bitsandnats.store import open_run
 
+    folder = Path(folder)
     run = open_run(folder)
     kind = run.summary().get("kind")
     if kind in EXPERIMENTS:

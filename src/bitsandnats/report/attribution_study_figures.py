@@ -70,7 +70,7 @@ def kernel_figures(summary: dict[str, Any]) -> list[Figure]:
             "N(w*, 1/γ). Disjoint: half of the hidden units for each task. Copies: the network twice, each input under "
             "its task's copy."
         )
-        found.append(Figure("blocks", "tasks", "Do two tasks share weights?", caption, _blocks(rows), False))
+        found.append(Figure("blocks", "tasks", "Whether two tasks share weights", caption, _blocks(rows), False))
     cells = [cell for row in summary["hierarchy"][:1] for cell in row["cells"]]
     if cells:
         caption = (
