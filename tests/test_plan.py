@@ -72,6 +72,11 @@ def test_gpu_by_hand():
     assert found.flops == 10 * 8 * 3 * 2e9
     assert found.seconds[0] == pytest.approx(found.flops / (0.4 * 989.4e12) + 10 * 11 * 4e6 / 4.8e12)
     assert found.memory == pytest.approx(4.25 * 4e6 + 2e6 + 8 * 1e6)
+    kept = SETTINGS.model_copy(update={"precision": "bfloat16", "center": "cpu"})
+    paged = plan.plan_on_gpu("H200", shape, stages, kept)
+    # w* is not there, nor the slope at it in a quarter of its bits
+    assert paged.memory == pytest.approx(found.memory - 1.25 * 4e6)
+    assert paged.seconds[0] == pytest.approx(found.seconds[0] + 10 * 1.25 * 4e6 / 64e9)
     for wrong, said in (({"gpu": "h9"}, "a100, h100, h200"), ({"utilisation": 0.0}, "utilisation")):
         given = {"gpu": "h200", "utilisation": 0.4, **wrong}
         with pytest.raises(bn.errors.InputError, match=said):

@@ -39,17 +39,28 @@ def axpy(scale: float, direction: Params, params: Params) -> Params:
     return {name: torch.add(p, direction[name], alpha=scale) for name, p in params.items()}
 
 
-def side_by_side(params: Params) -> Params:
-    """Copies that lie in one block of memory for each type: thousands of small ones would leave holes between them."""
+def fetched(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device: itself where it is there already; from pinned memory without waiting for it."""
+    return tensor if tensor.device == device else tensor.to(device, non_blocking=True)
+
+
+def side_by_side(params: Params, device: torch.device | None = None) -> Params:
+    """Copies that lie in one block of memory for each type: thousands of small ones would leave holes between them.
+
+    Args:
+        params: what is copied.
+        device: of the copies; None = where each of them is.
+    """
+    kinds = {name: (p.dtype, device or p.device) for name, p in params.items()}
     blocks = {
         kind: torch.empty(
-            sum(_padded(p) for p in params.values() if (p.dtype, p.device) == kind), dtype=kind[0], device=kind[1]
+            sum(_padded(p) for name, p in params.items() if kinds[name] == kind), dtype=kind[0], device=kind[1]
         )
-        for kind in {(p.dtype, p.device) for p in params.values()}
+        for kind in set(kinds.values())
     }
     copies: Params = {}
     for name, p in params.items():
-        kind = (p.dtype, p.device)
+        kind = kinds[name]
         copies[name] = blocks[kind][: p.numel()].view(p.shape).copy_(p)
         blocks[kind] = blocks[kind][_padded(p) :]
     return copies
@@ -61,8 +72,8 @@ def _padded(tensor: Tensor) -> int:
 
 
 def gaussian(params: Params, generator: torch.Generator) -> Params:
-    """Standard normal numbers in the shapes of `params`."""
+    """Standard normal numbers in the shapes of `params`, made where the generator is, and then where they are."""
     return {
-        name: torch.empty_like(p, memory_format=torch.contiguous_format).normal_(generator=generator)
+        name: torch.empty(p.shape, dtype=p.dtype, device=generator.device).normal_(generator=generator).to(p.device)
         for name, p in params.items()
     }

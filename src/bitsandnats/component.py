@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bitsandnats._types import Batch, LossFn, Params
+from bitsandnats.errors import InputError, message
 from bitsandnats.structure import components
 from bitsandnats.structure.types import Slice
 from bitsandnats.task import Task
@@ -23,8 +24,11 @@ def on_component(task: Task, component: str) -> Task:
         component: as `structure.components.select` reads it, such as `layer.3.head.5`.
 
     Raises:
-        InputError: the model has no such component.
+        InputError: the model has no such component, or the CPU keeps its weights.
     """
+    if task.compute is not None:
+        do = "leave the center on the device: a part's own arrays are small"
+        raise InputError(message(expected="no component beside center cpu", got=component, do=do))
     shapes = {name: w.shape for name, w in task.center.items()}
     selected = components.select(task.structure, shapes, component)
     whole = {s.name: s for s in selected if s.stop - s.start == _length(task.center[s.name], s.axis)}

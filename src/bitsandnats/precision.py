@@ -67,7 +67,7 @@ def in_precision(task: Task, precision: Precision) -> Task:
                 do="ask for precision float32 or bfloat16",
             )
         )
-    return dataclasses.replace(task, loss=_Lowered(task.loss, precision))
+    return dataclasses.replace(task, loss=_Lowered(task.loss, precision, task.device))
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class _Lowered:
 
     loss: LossFn
     precision: Precision
+    device: torch.device
 
     def __call__(self, params: Params, batch: Batch) -> Tensor:
-        device = next(iter(params.values())).device
         if self.precision == "tf32":
-            with computing("tf32", device):
+            with computing("tf32", self.device):
                 return self.loss(params, batch)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             losses = self.loss(params, batch)
         return losses.float()

@@ -34,6 +34,8 @@ class Settings(BaseModel):
             weights, steps and noise are never rounded.
         micro_batch: items a pass at most, whose gradients are added up; `whole` = all of a batch, `auto` = as many as
             memory holds, which a study settles once and keeps.
+        center: where w* is kept: on the `device`, or by the `cpu`, from where each step fetches it (`paging`): an array
+            less on the device, and the same draws to the bit.
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -56,11 +58,12 @@ class Settings(BaseModel):
     gradient: Literal["plain", "control"] = "plain"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     micro_batch: Literal["auto", "whole"] | Annotated[int, Field(ge=1)] = "auto"
+    center: Literal["device", "cpu"] = "device"
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
-        """The fields that act, without the reasons."""
-        return self.model_dump(exclude={"reasons"})
+        """The fields that act on the numbers: not the reasons, and not where w* is kept."""
+        return self.model_dump(exclude={"center", "reasons"})
 
     @property
     def steps(self) -> int:

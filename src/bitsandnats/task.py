@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bitsandnats._functional import FunctionalLoss, Model, places_of, private_copy
-from bitsandnats._tree import map_batch, numel, tensors
+from bitsandnats._tree import fetched, map_batch, numel, tensors
 from bitsandnats._types import Batch, Data, LossFn, Params, Unit, WeightFn
 from bitsandnats.data import as_data
 from bitsandnats.errors import DataError, InputError, ModelError, message
@@ -38,6 +38,7 @@ class Task:
         structure: layers, heads and matrices by the names of parameters; None where the loss is a bare function.
         subsets: names of parts of the data -> their items; empty where none has a name.
         source: what was loaded, for results: a model of the hub with its commit; None where it has no name of its own.
+        compute: where losses are computed and chains move; None = where the weights are (see `paging`).
     """
 
     loss: LossFn
@@ -52,6 +53,7 @@ class Task:
     structure: Structure | None = None
     subsets: Mapping[str, range] = field(default_factory=dict)
     source: str | None = None
+    compute: torch.device | None = None
 
     @classmethod
     def from_module(
@@ -113,8 +115,8 @@ class Task:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
-        return next(iter(self.center.values())).device
+        """Where losses are computed: where the weights are, unless the CPU keeps them."""
+        return self.compute or next(iter(self.center.values())).device
 
     @property
     def dimension(self) -> int:
@@ -137,7 +139,7 @@ class Task:
         return dataclasses.replace(task, mean_weight=_mean_tokens(task, probe) if self.unit == "token" else 1.0)
 
     def batch(self, indices: Tensor) -> Batch:
-        """The items at `indices`, on the weights' device."""
+        """The items at `indices`, where losses are computed."""
         return map_batch(lambda t: t.to(self.device), self.data.batch(indices))
 
     def item_losses(self, params: Params, batch: Batch) -> Float[Tensor, " sample"]:
@@ -154,6 +156,7 @@ class Task:
     @torch.no_grad()
     def all_item_losses(self, params: Params, batch_size: int = 32) -> Float[Tensor, " item"]:
         """Loss of every item of the data, in fixed blocks so that each is the same number every time; nats."""
+        params = {name: fetched(w, self.device) for name, w in params.items()}  # once for all blocks
         return torch.cat([self.item_losses(params, b) for b in self.blocks(batch_size)])
 
     def blocks(self, batch_size: int) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ class Choices:
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        self.reasons: dict[str, str] = {n: "given" for n in self.fields if n not in ("seed", "reasons")}
+        self.reasons: dict[str, str] = {n: "given" for n in self.fields if n not in ("seed", "center", "reasons")}
 
     def __getitem__(self, name: str) -> Any:
         return self.fields[name]
@@ -25,7 +25,7 @@ class Choices:
 
     def numerics(self) -> dict[str, Any]:
         """How losses are computed, where that was given: probes are computed as draws are."""
-        return {name: self.fields[name] for name in ("precision", "micro_batch") if name in self.fields}
+        return {name: self.fields[name] for name in ("precision", "micro_batch", "center") if name in self.fields}
 
     def choose(self, name: str, value: Any, reason: str) -> None:
         """Takes `value` for a field that was not given."""

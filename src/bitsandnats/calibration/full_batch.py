@@ -30,6 +30,8 @@ def plan(tasks: list[Task], choices: Choices, kappa: float, *, budget: float | N
     name = choices.fields.get("sampler", "hmc").partition("(")[0].strip()
     if name != "hmc" or ("step_size" in choices and "sampler" not in choices):
         return None
+    if choices.fields.get("center") == "cpu" or any(task.compute is not None for task in tasks):
+        return None  # its arithmetic needs all of w*
     items = max(len(task.data) for task in tasks)
     if choices.fields.get("batch_size", items) < items:
         return None

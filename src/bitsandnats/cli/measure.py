@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import attribution_tables, complexity, console, options, refined, size_tables, tables
-from bitsandnats.cli.reading import Reading
+from bitsandnats.cli.reading import Center, Reading
 
 LLC_EXAMPLES = (
     "bitsandnats llc runs/suite/step768",
@@ -44,6 +44,7 @@ def llc(
     micro_batch: options.MicroBatch = None,
     statistics: options.Statistics = None,
     metric: options.Metric = None,
+    center: Center = None,
     target_se: options.TargetSe = None,
     budget: options.Budget = None,
     controls: options.Controls = None,
@@ -63,6 +64,7 @@ def llc(
     """The local learning coefficient of one model, with its error bar and its verdict."""
     from bitsandnats.calibration import calibrate, check_stopping
     from bitsandnats.component import on_component
+    from bitsandnats.paging import center_in
     from bitsandnats.recipes import single
     from bitsandnats.recipes.controls import check_controls
     from bitsandnats.recipes.llc import check_given, drawn, estimate_llc
@@ -83,6 +85,7 @@ def llc(
         "micro_batch": micro_batch,
         "statistics": statistics,
         "metric": metric,
+        "center": center,
     }
     stop: dict[str, Any] = {
         "target_se": options.share(target_se, "--target-se"),
@@ -91,7 +94,7 @@ def llc(
     further = options.names(controls or "")
     check_given(given)
     if refined.is_refined(component, data, revisions):
-        plain = {"precision", "micro_batch", "statistics", "metric"}
+        plain = {"precision", "micro_batch", "statistics", "metric", "center"}
         only = {f"--{name.replace('_', '-')}": given.pop(name) for name in sorted(plain)}
         only |= {"--target-se": target_se, "--budget": budget, "--controls": controls}
         options.check_alone("several components, data or checkpoints", only)
@@ -110,6 +113,7 @@ def llc(
         task = options.load_task(model, options.texts(text, field, items), context, fold, device, unit, checkpointing)
         if component:
             task = on_component(task, component[0])
+        task = center_in(task, "cpu" if center == "cpu" else "device")
         held.enter_context(alone(out))
 
         def progress(stage: str, done: int, total: int) -> None:

@@ -28,6 +28,7 @@ _SAMPLING = (
     "burn_in",
     "precision",
     "statistics",
+    "center",
 )
 _CHOSEN = {"step_size": 1e-5, "gamma": 100.0, "nbeta": 100.0, "batch_size": 16, "draws": 1333, "burn_in": 667}
 _ITEMS = 1000  # of data that are not looked at
@@ -115,6 +116,9 @@ def _planned(
         kinds = {"utilisation": utilisation, "disk": disk, "times": times}
         return room.plan_on_gpu(gpu, shape, stages, settings, **kinds)
     assert task is not None
+    from bitsandnats.paging import center_in
+
+    task = center_in(task, settings.center)
     return room.plan_at_hand(task, stages, settings, disk=disk, times=times)
 
 

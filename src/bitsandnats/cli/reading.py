@@ -19,6 +19,15 @@ TextItems = Annotated[
     ),
 ]
 
+Center = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Where w* is kept: device (the default), or cpu, an array of the weights' size less on an accelerator.",
+        rich_help_panel="Sampling; what is left out is measured or a default",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Reading:

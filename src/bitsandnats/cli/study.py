@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bitsandnats.cli import console, options, tables
+from bitsandnats.cli.reading import Center
 
 EXAMPLES = (
     "bitsandnats study runs/suite --out runs/study",
@@ -55,6 +56,7 @@ def study(
     precision: options.Precision = None,
     micro_batch: options.MicroBatch = None,
     statistics: options.Statistics = None,
+    center: Center = None,
     seed: options.Seed = 0,
     workers: Annotated[
         int | None,
@@ -91,6 +93,7 @@ def study(
         "precision": precision,
         "micro_batch": micro_batch,
         "statistics": statistics,
+        "center": center,
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)

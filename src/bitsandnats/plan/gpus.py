@@ -16,6 +16,7 @@ class Gpu(NamedTuple):
         float32: without tensor cores.
         memory: bytes.
         bandwidth: of its memory, bytes a second.
+        link: from the host's memory to its own, bytes a second: half of what is published of both directions.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Gpu(NamedTuple):
     float32: float
     memory: float
     bandwidth: float
+    link: float
 
     def peak(self, precision: Precision) -> float:
         """Peak of dense products, FLOP/s."""
@@ -31,9 +33,9 @@ class Gpu(NamedTuple):
 
 
 GPUS = {
-    "a100": Gpu("NVIDIA A100 SXM 80 GB", 312e12, 156e12, 19.5e12, 80e9, 2.039e12),
-    "h100": Gpu("NVIDIA H100 SXM", 989.4e12, 494.7e12, 66.9e12, 80e9, 3.35e12),
-    "h200": Gpu("NVIDIA H200 SXM", 989.4e12, 494.7e12, 66.9e12, 141e9, 4.8e12),
+    "a100": Gpu("NVIDIA A100 SXM 80 GB", 312e12, 156e12, 19.5e12, 80e9, 2.039e12, 32e9),
+    "h100": Gpu("NVIDIA H100 SXM", 989.4e12, 494.7e12, 66.9e12, 80e9, 3.35e12, 64e9),
+    "h200": Gpu("NVIDIA H200 SXM", 989.4e12, 494.7e12, 66.9e12, 141e9, 4.8e12, 64e9),
 }
 
 

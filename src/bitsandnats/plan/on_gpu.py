@@ -26,8 +26,9 @@ def plan_on_gpu(
 ) -> Plan:
     r"""Time $=\mathrm{FLOP}/(u\,P)$ with u the utilisation and P the peak, and the updates at the memory's bandwidth.
 
-    Memory = w*, position, gradient and the sampler's arrays; copies of the weights in lower precision; what a
-    micro-batch keeps, which is as large as fits. Checked in `tests/test_plan.py`.
+    Memory = w* (unless the CPU keeps it), position, gradient and the sampler's arrays; copies of the weights in lower
+    precision; what a micro-batch keeps, which is as large as fits. With `center` cpu every step fetches w* at the
+    link's published speed, and waits for it. Checked in `tests/test_plan.py`.
 
     Args:
         gpu: of `GPUS`.
@@ -48,7 +49,9 @@ def plan_on_gpu(
     array = 4.0 * shape.parameters
     sampler = settings.sampler.partition("(")[0]
     extra = 1 if sampler in ("rmsprop_sgld", "sghmc", "sgnht") else 2 if sampler == "adam_sgld" else 0
-    arrays = 3 + extra + (_EIGHTH if settings.statistics == "step" else 0.0)
+    paged = settings.center == "cpu"
+    host = 1.0 + (_EIGHTH if settings.statistics == "step" else 0.0)  # w*, and the slope at it
+    arrays = 2 + extra + (0.0 if paged else host)
     held = arrays * array + shape.pass_bytes
     room = _ROOM * device.memory - held
     batch = min(settings.batch_size, shape.items)
@@ -79,6 +82,13 @@ def plan_on_gpu(
         lines.append(
             f"updates: {steps} steps × {_PASSES.get(sampler, 9)} passes × {array / 1e9:.2f} GB / "
             f"{device.bandwidth / 1e12:g} TB/s = {moving:.1f} s"
+        )
+    if at is not None and paged:
+        fetching = steps * host * array / device.link
+        seconds[at] += fetching
+        lines.append(
+            f"w* from the host: {steps} steps × {host:g} × {array / 1e9:.2f} GB / {device.link / 1e9:g} GB/s "
+            f"= {fetching:.1f} s"
         )
     lines.append(
         f"memory: {arrays:g} arrays × {array / 1e9:.2f} GB + {shape.pass_bytes / 1e9:.2f} GB of rounded weights + "

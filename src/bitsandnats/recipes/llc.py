@@ -14,6 +14,7 @@ from bitsandnats.calibration import calibrate, check_fit, check_stopping
 from bitsandnats.component import on_component
 from bitsandnats.estimators.llc import LLC, estimate
 from bitsandnats.metric import Metric, in_metric
+from bitsandnats.paging import Place, center_in
 from bitsandnats.precision import Precision
 from bitsandnats.recipes.controls import check_controls, with_controls
 from bitsandnats.run import sample
@@ -73,6 +74,7 @@ def estimate_llc(
     metric: Metric | None = None,
     precision: Precision | None = None,
     micro_batch: int | None = None,
+    center: Place | None = None,
     component: str | None = None,
     target_se: float | None = None,
     budget: float | None = None,
@@ -100,6 +102,7 @@ def estimate_llc(
         metric: `weights`, or `tensors` for a pull that does not change when ReLU layers are rescaled.
         precision: of the loss's products: `float32`, `tf32` (on CUDA) or `bfloat16`.
         micro_batch: items a pass at most; by default as many as memory holds.
+        center: where w* is kept, `cpu` to save an array of the weights' size on an accelerator; see `paging`.
         component: the part that moves, such as `layer.3.head.5`, everything else held (`component.on_component`).
         target_se: standard error wanted, as a share of λ̂: draws are added until it is met.
         budget: seconds that calibration and sampling may take.
@@ -128,9 +131,11 @@ def estimate_llc(
         "metric": metric,
         "precision": precision,
         "micro_batch": micro_batch,
+        "center": center,
     }
     began = time.perf_counter()
     task = task if component is None else on_component(task, component)
+    task = center_in(task, center or (settings.center if settings is not None else "device"))
     check_controls(controls)
     check_stopping(options, target_se=target_se, budget=budget)
     check_fit([task], options)
@@ -181,7 +186,7 @@ def measure_llc(
         blocks: where finished groups of chains are kept until the whole is there; None = nowhere.
         progress: told of the work as it is done.
     """
-    moved = in_metric(task, settings.metric)
+    moved = in_metric(center_in(task, settings.center), settings.metric)
     extend = None if stopping is None else stopping.more
     tree = sample(moved, settings, extend=extend, blocks=blocks, progress=progress)
     drawn = changed(settings, {"draws": int(tree.attrs["draws"])})

@@ -13,6 +13,7 @@ from bitsandnats import hf
 from bitsandnats._types import Data, Unit
 from bitsandnats.data import as_data, subset
 from bitsandnats.errors import DataError, InputError, message
+from bitsandnats.paging import Place, center_in
 from bitsandnats.task import Task
 
 _EVALUATION_ITEMS = 256
@@ -77,6 +78,24 @@ class _Loader:
         if isinstance(self.reference, str):
             hf.ensure(self.reference, self.ledger)
         return hf.load_task(self.reference, text=self.contexts, fold=self.fold, device=self.device, unit=self.unit)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Loads a checkpoint whose w* is kept in a place; a plain value where the loader is one."""
+
+    load: Callable[[], Task]
+    place: Place
+
+    def __call__(self) -> Task:
+        return center_in(self.load(), self.place)
+
+
+def kept_in(series: Series, place: Place) -> Series:
+    """The series with the w* of each checkpoint kept in a place, from its loading on; see `paging`."""
+    if place == "device":
+        return series
+    return dataclasses.replace(series, load={label: _Kept(load, place) for label, load in series.load.items()})
 
 
 def checkpoint_series(

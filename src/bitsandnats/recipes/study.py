@@ -20,7 +20,7 @@ from bitsandnats.recipes.llc import check_given
 from bitsandnats.recipes.published import published_settings
 from bitsandnats.recipes.resolved import probes, series_settings
 from bitsandnats.recipes.rows import keep_row, kept_rows
-from bitsandnats.recipes.series import Series, checkpoint_series, task_series
+from bitsandnats.recipes.series import Series, checkpoint_series, kept_in, task_series
 from bitsandnats.recipes.shards import Shard, holding, shard_of
 from bitsandnats.settings import Settings, changed
 from bitsandnats.store import ContentKey, Run, check_run, create_run, locked, write_json
@@ -97,6 +97,7 @@ def study(
     given = settings.values() if isinstance(settings, Settings) else dict(settings or {})
     seed = int(given.get("seed") or 0) if seed is None else seed
     check_plan(schemes, tolerances, given)
+    place = settings.center if isinstance(settings, Settings) else given.pop("center", None) or "device"
     part = None if shard is None else shard_of(shard)
     fixed = published_settings(recipe, seed)
     if isinstance(series, str | Path):
@@ -104,6 +105,7 @@ def study(
         source = checkpoint_series(series, text=text, **options, out=out, evict=evict)
     else:
         source = series if isinstance(series, Series) else task_series(series, evaluation)
+    source = kept_in(source, place)
     whole = fixed is not None or isinstance(settings, Settings)
     probed = probes(source, only_last=whole)
     asked = {
@@ -131,6 +133,7 @@ def study(
             began = time.perf_counter()
             run = create_run(out, asked, **made)
             resolved, key = series_settings(run, labels, probed, wanted, progress)
+            resolved = changed(resolved, {"center": place})
             made["further"]["resolved"] = resolved.model_dump()
             run = create_run(out, asked, **made)
         head: dict[str, Any] = {"title": title or Path(out).resolve().name, "recipe": recipe}

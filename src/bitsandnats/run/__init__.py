@@ -17,10 +17,11 @@ from bitsandnats._types import Params, Progress, silent
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables.watch import Observables, Watching
+from bitsandnats.paging import center_in
 from bitsandnats.precision import in_precision
-from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline
+from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline, losses_ahead
 from bitsandnats.run.blocks import Blocks, Kept
-from bitsandnats.run.choices import check_memory, takes_all
+from bitsandnats.run.choices import check_center, check_memory, takes_all
 from bitsandnats.run.choices import choose_mode as choose_mode
 from bitsandnats.run.choices import choose_pass as choose_pass
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
@@ -70,10 +71,12 @@ def sample(
         `diverged_at` (chain), −1 for never; group `observables`. The estimand's names are attributes.
 
     Raises:
-        InputError: an unknown sampler, observable or reducer, or more chains than memory.
+        InputError: an unknown sampler, observable or reducer, more chains than memory, or settings that w* on the CPU
+            rules out.
     """
     began = time.perf_counter()
-    task = in_precision(task, settings.precision)
+    task = in_precision(center_in(task, settings.center), settings.precision)
+    check_center(task, settings)
     mode = choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     check_memory(task, settings.chains if mode == "vmap" else 1)
     slope, slope_scale = _slope(task, settings)
@@ -161,11 +164,11 @@ def start_position(task: Task, settings: Settings, chain: int) -> Params:
         InputError: a noisy start without a pull (γ = 0).
     """
     if settings.start == "center":
-        return side_by_side(task.center)
+        return side_by_side(task.center, task.device)
     if settings.gamma == 0:
         raise InputError(message(expected="gamma > 0 for start 'noise'", got="gamma = 0", do="use start 'center'"))
     random = generator(settings.seed, chain, "start", task.device)
-    position = side_by_side(task.center)
+    position = side_by_side(task.center, task.device)
     for w in position.values():
         w.add_(torch.empty_like(w).normal_(generator=random).mul_(settings.gamma**-0.5))
     return position
@@ -208,7 +211,11 @@ def _run_group(
     """Yields what the chains have left behind after `settings.steps`; sent a number, goes on for as many steps."""
     task = target.task
     rng = streams(settings.seed, group, task.device)
-    batches = [generator(settings.seed, c, "batches") for c in group]
+    batches, to_come = ([generator(settings.seed, c, "batches") for c in group] for _ in range(2))
+    paged = task.compute is not None and not full and baseline.paired and baseline.item_losses is None
+    ahead: list[Tensor] = []
+    if paged:  # before there are positions beside w*
+        ahead = losses_ahead(task, to_come, size=settings.batch_size, steps=settings.steps)
     state = sampler.init(rng, _starts(task, settings, group))
     rows = Rows()
     watching = Watching(observables)
@@ -231,7 +238,7 @@ def _run_group(
                     step_acceptance(target, start, state.position, batch, step_size=settings.step_size).cpu()
                 )
             row = {"loss": info.loss, _DIVERGED: info.diverged, **info.statistics}
-            own_baseline = baseline_loss(task, baseline, indices, batch)
+            own_baseline = ahead[step] if paged else baseline_loss(task, baseline, indices, batch)
             if own_baseline is not None:
                 row["baseline"] = own_baseline.expand(len(group))
             rows.add(row)
@@ -252,4 +259,7 @@ def _run_group(
                 trace[chain, diverged_at[chain] :] = np.nan
         observed = watching.results() if (diverged_at < 0).all() else {}
         acceptance = torch.stack(accepted[-CHECKED:], 1).numpy() if accepted else None
-        steps += yield Part(traces, diverged_at, observed, acceptance)
+        more = yield Part(traces, diverged_at, observed, acceptance)
+        steps += more
+        if paged:
+            ahead += losses_ahead(task, to_come, size=settings.batch_size, steps=more)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bitsandnats._rng import generator
-from bitsandnats._tree import map_batch
-from bitsandnats._types import Batch
+from bitsandnats._tree import fetched, map_batch
+from bitsandnats._types import Batch, Params
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
@@ -48,8 +48,26 @@ def baseline_loss(task: Task, baseline: Baseline, indices: Tensor | None, batch:
         return task.mean_loss(losses)
     if not baseline.paired or batch is None or indices is None:
         return None
-    with torch.no_grad():
-        losses = [task.item_losses(task.center, map_batch(lambda t, c=c: t[c], batch)) for c in range(len(indices))]
+    return _batch_loss(task, task.center, batch, len(indices))
+
+
+def losses_ahead(task: Task, batches: list[torch.Generator], *, size: int, steps: int) -> list[Tensor]:
+    """L_B(w*) of each chain's batches to come, one tensor a step: w* of a task that the CPU keeps is fetched once.
+
+    Args:
+        task: the task.
+        batches: generators of their own, in the states of those that the chains draw their batches from.
+        size: items a batch.
+        steps: to come.
+    """
+    center = {name: fetched(w, task.device) for name, w in task.center.items()}
+    chosen = (batch_indices(batches, len(task.data), size) for _ in range(steps))
+    return [_batch_loss(task, center, task.batch(indices), len(batches)) for indices in chosen]
+
+
+@torch.no_grad()
+def _batch_loss(task: Task, center: Params, batch: Batch, chains: int) -> Tensor:
+    losses = [task.item_losses(center, map_batch(lambda t, c=c: t[c], batch)) for c in range(chains)]
     return task.mean_loss(torch.stack(losses))
 
 

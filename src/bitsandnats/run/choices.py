@@ -53,6 +53,25 @@ def takes_all(task: Task, settings: Settings) -> bool:
     return "full" in tags or settings.batch_size >= len(task.data)
 
 
+def check_center(task: Task, settings: Settings) -> None:
+    """Refuses what needs all of w* on the device at every step, where the CPU keeps it.
+
+    Raises:
+        InputError: as said.
+    """
+    if task.compute is None:
+        return
+    clashes = {
+        f"sampler {settings.sampler}": "full" in samplers.registry.entry(settings.sampler).tags,
+        "gradient control": settings.gradient == "control",
+        "metric tensors": settings.metric == "tensors",
+    }
+    for name, clash in clashes.items():
+        if clash:
+            do = "choose another, or leave the center on the device"
+            raise InputError(message(expected=f"no {name} beside center cpu", got="both", do=do))
+
+
 def check_memory(task: Task, chains: int) -> None:
     """Refuses a group of chains that cannot fit, before it is tried.
 

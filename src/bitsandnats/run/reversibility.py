@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bitsandnats._tree import fetched
 from bitsandnats._types import Batch, Params
 from bitsandnats.samplers.mala import Point, mala_acceptance
 from bitsandnats.target import LocalPosterior
@@ -30,7 +31,7 @@ def step_acceptance(
 def _point(target: LocalPosterior, position: Params, batch: Batch | None) -> Point:
     found = target.evaluate(position, batch)
     flat = torch.cat([w.flatten(1) for w in position.values()], 1)
-    away = torch.cat([(w - target.task.center[name]).flatten(1) for name, w in position.items()], 1)
+    away = torch.cat([(w - fetched(target.task.center[name], w.device)).flatten(1) for name, w in position.items()], 1)
     gradient = torch.cat([found.gradient[name].flatten(1) for name in position], 1)
     energy = target.nbeta * found.loss.double() + target.gamma / 2 * away.double().square().sum(1)
     return Point(flat, target.nbeta * gradient + target.gamma * away, energy)

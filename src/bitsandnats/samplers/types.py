@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bitsandnats import _rng
+from bitsandnats import _rng, _tree
 from bitsandnats._rng import Rng as Rng
 from bitsandnats._types import Batch, Params
 from bitsandnats.target import Evaluation, LocalPosterior
@@ -67,8 +67,8 @@ def start(target: LocalPosterior, position: Params, memory: Params) -> State:
     packed_memory = _pack(memory) if memory else None
     work = packed.new_zeros(len(packed), 4, packed.shape[1])
     if target.slope is not None:
-        work[:, 2] = torch.cat([target.slope[name].flatten() for name in position])
-    center = torch.cat([target.task.center[name].flatten() for name in position])
+        work[:, 2] = torch.cat([_tree.fetched(target.slope[name], packed.device).flatten() for name in position])
+    center = torch.cat([_tree.fetched(target.task.center[name], packed.device).flatten() for name in position])
     views = _views(packed, position)
     return State(
         views,
@@ -169,7 +169,7 @@ class Walk(NamedTuple):
             return
         for name, cut in self._cuts(state.position):
             w, g = state.position[name].flatten(1)[:, cut], self.evaluation.gradient[name].flatten(1)[:, cut]
-            d = w - self.target.task.center[name].flatten()[cut]
+            d = w - self._center(name, cut, w.device)
             memory = state.memory[name].flatten(1)[:, cut] if name in state.memory else None
             self._add(name, cut, d, g)
             yield Piece(w, d, g, memory, torch.empty_like(w))
@@ -190,7 +190,7 @@ class Walk(NamedTuple):
             return
         for name, cut in self._cuts(state.position):
             w, g = state.position[name].flatten(1)[:, cut], gradient[name].flatten(1)[:, cut]
-            center = self.target.task.center[name].flatten()[cut]
+            center = self._center(name, cut, w.device)
             if kept:
                 self._add(name, cut, w - center, g)
             yield Block(w, center, [w], [g])
@@ -211,6 +211,10 @@ class Walk(NamedTuple):
             for first in range(0, leaf[0].numel(), size):  # alike in groups of any size: noise is made block by block
                 yield name, slice(first, first + size)
 
+    def _center(self, name: str, cut: slice, device: torch.device) -> Tensor:
+        """A block of w*: never more of it on the device than that."""
+        return _tree.fetched(self.target.task.center[name].flatten()[cut], device)
+
     def _gather(self, flat: Flat, leaves: Params) -> None:
         torch.cat([self.evaluation.gradient[name].flatten(1) for name in leaves], dim=1, out=flat.work[:, 1])
 
@@ -226,7 +230,7 @@ class Walk(NamedTuple):
             return
         pairs = [(d, d), (d, g), (g, g)]
         if self.target.slope is not None:
-            slope = self.target.slope[name].flatten()[cut].to(d.dtype)
+            slope = _tree.fetched(self.target.slope[name].flatten()[cut], d.device).to(d.dtype)
             pairs.append((d, slope.mul(self.target.slope_scale).expand_as(d)))
         if len(d) == 1:  # one long row: a BLAS dot makes no temporary; many short ones: one call for all
             self.sums.append(torch.stack([torch.dot(left[0], right[0]) for left, right in pairs]).unsqueeze(1))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bitsandnats._tree import map_batch, tensors
+from bitsandnats._tree import fetched, map_batch, tensors
 from bitsandnats._types import Params
 from bitsandnats.target.posterior import LocalPosterior
 from bitsandnats.task import Task
@@ -45,7 +45,8 @@ def choose_micro_batch(target: LocalPosterior, batch_size: int, *, arrays: int) 
 
 def kept_bytes(task: Task, items: int) -> int:
     """Bytes that a forward pass over `items` items keeps for its gradient, the weights not counted."""
-    weights = {w.untyped_storage().data_ptr() for w in task.center.values()}
+    center = {name: fetched(w, task.device) for name, w in task.center.items()}
+    weights = {w.untyped_storage().data_ptr() for w in center.values()}
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> None:
@@ -53,7 +54,7 @@ def kept_bytes(task: Task, items: int) -> int:
         if place not in weights:
             kept[place] = tensor.detach()  # a tensor with its graph, kept by that graph, would never be freed
 
-    leaves = {name: w.detach().requires_grad_() for name, w in task.center.items()}
+    leaves = {name: w.detach().requires_grad_() for name, w in center.items()}
     batch = task.batch(torch.arange(items) % len(task.data))
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         losses = task.item_losses(leaves, batch)
@@ -70,13 +71,14 @@ def total_memory(device: torch.device) -> float:
 
 def _by_trial(target: LocalPosterior, batch_size: int, arrays: int) -> int | None:
     task = target.task
-    position = {name: w.unsqueeze(0) for name, w in task.center.items()}
+    position = {name: fetched(w, task.device).unsqueeze(0) for name, w in task.center.items()}
+    arrays -= task.compute is not None  # there is no w* beside the position
 
     def fits(items: int) -> bool:
         batch = task.batch(torch.arange(items) % len(task.data))
         beside: list[Params] = []
         try:
-            beside = [{name: torch.empty_like(w) for name, w in task.center.items()} for _ in range(arrays)]
+            beside = [{name: torch.empty_like(w) for name, w in position.items()} for _ in range(arrays)]
             target.evaluate(position, map_batch(lambda t: t.unsqueeze(0), batch))
             return True
         except torch.OutOfMemoryError:

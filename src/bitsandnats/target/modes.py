@@ -4,6 +4,7 @@ import time
 import warnings
 from typing import Literal
 
+from bitsandnats._tree import fetched
 from bitsandnats._types import Batch, Params
 from bitsandnats.target.posterior import LocalPosterior
 from bitsandnats.task import Task
@@ -49,7 +50,8 @@ def why_not_at_once(task: Task, batch: Batch | None, *, chains: int) -> str | No
 
 
 def _repeated(task: Task, chains: int) -> Params:
-    return {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in task.center.items()}
+    center = {name: fetched(w, task.device) for name, w in task.center.items()}
+    return {name: w.unsqueeze(0).repeat(chains, *(1,) * w.ndim) for name, w in center.items()}
 
 
 def _seconds(target: LocalPosterior, position: Params, batch: Batch | None) -> float:
