@@ -15,6 +15,7 @@ import bitsandnats as bn
 from bitsandnats import _tree, paging
 from bitsandnats.component import on_component
 from bitsandnats.errors import InputError
+from bitsandnats.recipes.llc import check_given
 from bitsandnats.run import sample
 from bitsandnats.samplers import types
 
@@ -154,4 +155,4 @@ def test_no_component_of_it(digit_task):
     with pytest.raises(InputError, match="no component beside center cpu"):
         on_component(paging.center_in(digit_task, "cpu"), "layer.0")
     with pytest.raises(InputError, match="center: input should be 'device' or 'cpu'"):
-        bn.estimate_llc(digit_task, center="disk")  # type: ignore[arg-type]
+        check_given({"center": "disk"})
