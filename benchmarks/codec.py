@@ -10,11 +10,13 @@ Finished parts are kept and not made again. NNCodec needs an environment of its 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import codec_cases
 import codec_nncodec
+import codec_overhead
 import codec_page
 import numpy as np
 import torch
@@ -136,6 +138,14 @@ def speeds() -> dict[str, Any]:
     return found
 
 
+def cheap() -> dict[str, float]:
+    """What a search takes beside its losses where those are cheapest."""
+    return codec_overhead.overhead(codec_cases.build("digits"), 0.5)
+
+
+OTHERS: dict[str, Callable[[], dict[str, Any]]] = {"cheap": cheap, "dear": dear, "speeds": speeds}
+
+
 def kept() -> dict[str, dict[str, Any]]:
     if not KEPT.exists():
         return {}
@@ -165,17 +175,17 @@ def measure(case: str, parts: tuple[str, ...]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=[*codec_cases.CASES, "dear", "speeds"])
+    parser.add_argument("--case", choices=[*codec_cases.CASES, *OTHERS])
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     KEPT.parent.mkdir(exist_ok=True)
-    for case in () if options.page else [options.case] if options.case else [*codec_cases.CASES, "dear", "speeds"]:
+    for case in () if options.page else [options.case] if options.case else [*codec_cases.CASES, *OTHERS]:
         if case in codec_cases.CASES:
             measure(case, (options.part,) if options.part else PARTS)
         elif case not in kept():
-            keep(case, {"dear": dear, "speeds": speeds}[case]())
+            keep(case, OTHERS[case]())
     if options.case is None or options.page:
         codec_page.write(kept(), codec_cases.CASES)
 

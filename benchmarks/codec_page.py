@@ -197,10 +197,18 @@ def _cost(rows: Rows, present: Sequence[str]) -> list[str]:
         lines.append((name, trials, f"{row['seconds']:.1f}", *(f"{s:.0%}" for s in shares), f"{1 - sum(shares):.0%}"))
     text = [
         "## What the search takes",
-        "All parts, both ε from one pool; shares of wall-clock time on a busy machine. Losses: with gradients of the loss, of 3 to 10 ms each in these cases. "
-        "Everything else is a fifth to a third where losses are as cheap as that, and little where they are dear.",
+        "All parts, both ε from one pool; shares of wall-clock time on a busy machine. Losses: with gradients of the loss, of 3 to 10 ms each in these cases.",
         _table(("case", "networks tried", "CPU seconds", "losses", "decompositions", "everything else"), lines),
     ]
+    if "cheap" in rows:
+        row, older = rows["cheap"], _older(_part(rows, present, "search"))
+        more = (
+            " The rows of cases measured earlier are of steps that took more passes over the weights." if older else ""
+        )
+        text.append(
+            f"In processor time: on `digits` at ε = {row['tolerance']:g}, {row['rest']:.1f} of {row['whole']:.1f} seconds, {row['rest'] / row['whole']:.0%}, are "
+            f"neither losses nor gradients, by the same search with those {row['losses']:,.0f} played back.{more}"
+        )
     if "dear" in rows:
         rest, losses = rows["dear"]["overhead"], rows["dear"]["losses"]
         shares = " and ".join(f"{rest / (rest + losses * s):.0%} at {s:g} s" for s in _DEAR)
