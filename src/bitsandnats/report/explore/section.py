@@ -48,4 +48,4 @@ def reliability_line(known: Reliability, what: str, of: str = "") -> str:
     poor = int((~(rows >= Lines().poor)).sum())
     said = f"{what} · split-half reliability{of} {decimals(known.overall)} · ESS {number(known.ess)}"
     said += f" · R̂ {decimals(known.rhat)}"
-    return said + (f" · {poor} of {len(rows)} rows do not reproduce" if poor else " · every row reproduces")
+    return said + (f" · {poor:,} of {len(rows):,} rows do not reproduce" if poor else " · every row reproduces")

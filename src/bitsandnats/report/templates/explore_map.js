@@ -195,7 +195,7 @@ explorers.map = (root, data) => {
       strip.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(sequential).join(",")})`;
       legend.append(element("span", { text: ends[0] }), strip, element("span", { text: ends[1] }));
     }
-    if (data.poor) legend.append(element("span", { class: "note", text: `hollow: ${data.poor} inputs whose row does not reproduce` }));
+    if (data.poor) legend.append(element("span", { class: "note", text: `hollow: ${data.poor.toLocaleString("en-US")} inputs whose row does not reproduce` }));
   }
 
   const ways = { label: "label", variance: "variance of the loss", reliability: "reliability of the row" };
