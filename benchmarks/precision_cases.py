@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Case:
     input_ids: Tensor
     batches: tuple[int, ...]
     nbeta: float | None = None
+    variates: bool = False
 
 
 @torch.no_grad()
@@ -62,7 +63,7 @@ def classifier() -> Case:
     optimizer.step(objective)  # type: ignore[arg-type]
     model, data = model.float(), (inputs.float(), labels)
     task = bn.Task.from_module(model, bn.losses.cross_entropy(), data)
-    return indexed(f"MLP 64-16-10 on {len(labels)} digits", task, model, data, nats, None)
+    return replace(indexed(f"MLP 64-16-10 on {len(labels)} digits", task, model, data, nats, None), variates=True)
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -103,6 +103,7 @@ def test_documented_reasons_are_those_of_the_verdict() -> None:
         "two chains are copies of each other",
         "too few draws, or a loss that never moved",
         "three standard errors",
+        "the chains are not stationary",
         "it depends on the pull",
         "the preconditioner adapts while it draws",
         "how far it depends on the pull is not known",

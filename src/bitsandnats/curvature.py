@@ -1,5 +1,6 @@
 """Curvature of a task's loss: Hessian-vector products and the largest eigenvalue."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -139,6 +140,33 @@ def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> 
             return {name: torch.zeros_like(p) for name, p in params.items()}
         products = torch.autograd.grad(inner, list(leaves.values()), materialize_grads=True)
     return {name: h.detach() for name, h in zip(leaves, products, strict=True)}
+
+
+def hessian_products(task: Task, batch: Batch) -> Callable[[Params], Params]:
+    """`hessian_vector` at w* for many vectors: the gradient's graph is made once and kept as long as the function.
+
+    Args:
+        task: the task.
+        batch: items, all in one pass.
+    """
+    if task.dimension > _LARGE:
+        return lambda vector: _by_differences(task, task.center, batch, vector)
+    leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        loss = task.mean_loss(task.item_losses(leaves, batch))
+        found = torch.autograd.grad(loss, list(leaves.values()), create_graph=True, materialize_grads=True)
+    gradient = {name: g for name, g in zip(leaves, found, strict=True) if g.requires_grad}
+
+    def product(vector: Params) -> Params:
+        if not gradient:
+            return {name: torch.zeros_like(p) for name, p in leaves.items()}
+        along = [vector[name] for name in gradient]
+        products = torch.autograd.grad(
+            list(gradient.values()), list(leaves.values()), along, retain_graph=True, materialize_grads=True
+        )
+        return dict(zip(leaves, products, strict=True))
+
+    return product
 
 
 def _by_differences(task: Task, params: Params, batch: Batch, vector: Params) -> Params:

@@ -30,6 +30,8 @@ class Settings(BaseModel):
         metric: `weights`, or `tensors`: pull and noise in units of each tensor's own curvature (`metric.in_metric`).
         gradient: `plain`, or `control`: less the same batch's gradient at w*, plus the whole data's: less heating by
             small batches, at twice the price of a step.
+        variates: `quadratic` takes out of λ̂ what the loss's quadratic part scatters, by a quantity of known mean along
+            the stiffest directions; for samplers with accept/reject only. `none`: λ̂ is the plain mean.
         precision: of the loss's products: `float32` (the weights' own type), `tf32` (on CUDA) or `bfloat16` (autocast);
             weights, steps and noise are never rounded.
         micro_batch: items a pass at most, whose gradients are added up; `whole` = all of a batch, `auto` = as many as
@@ -56,6 +58,7 @@ class Settings(BaseModel):
     statistics: Literal["step", "none"] = "step"
     metric: Literal["weights", "tensors"] = "weights"
     gradient: Literal["plain", "control"] = "plain"
+    variates: Literal["none", "quadratic"] = "none"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     micro_batch: Literal["auto", "whole"] | Annotated[int, Field(ge=1)] = "auto"
     center: Literal["device", "cpu"] = "device"

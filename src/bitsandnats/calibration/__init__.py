@@ -15,6 +15,7 @@ from bitsandnats.calibration.pull import short_reach as short_reach
 from bitsandnats.curvature import top_curvature
 from bitsandnats.errors import InputError, message
 from bitsandnats.metric import in_metric
+from bitsandnats.run.choices import check_variates
 from bitsandnats.settings import Settings, settings_from
 from bitsandnats.task import Task
 
@@ -54,7 +55,7 @@ def calibrate(
 
     Raises:
         InputError: a given setting is out of range, rules contradict each other, or the sampler's step size has no
-            rule.
+            rule, or variates are asked for where gradients over all data are not affordable.
         SettingsError: no pull keeps the draws in the basin.
     """
     series = [tasks] if isinstance(tasks, Task) else list(tasks)
@@ -67,6 +68,7 @@ def calibrate(
     check_fit(series, choices.fields)
     check_stopping(choices.fields, target_se=target_se, budget=budget)
     _check_sampler(choices)
+    _check_variates(series, choices, "hmc")
     n = min(task.n for task in probed)
     principled = n / math.log(n) if n > math.e else n
     if probed[0].unit == "sample":
@@ -82,6 +84,7 @@ def calibrate(
     route = full_batch.plan(probed, choices, kappa, budget=budget)
     if route is not None:
         return full_batch.settle(probed, choices, route, target_se=target_se, budget=budget, progress=progress)
+    _check_variates(series, choices, "sgld")
     return mini_batch.settle(probed, choices, kappa, most_steps=most_steps, progress=progress)
 
 
@@ -147,6 +150,13 @@ def _check_sampler(choices: Choices) -> None:
                 do="give step_size",
             )
         )
+
+
+def _check_variates(series: list[Task], choices: Choices, sampler: str) -> None:
+    """Refuses variates that the sampler, `sampler` where none is given, would refuse after all pilots."""
+    fields = {"step_size": 1.0, "gamma": 1.0, "nbeta": 1.0, "sampler": sampler, **choices.fields}
+    for task in series:
+        check_variates(settings_from(fields), task)
 
 
 def _probe_items(task: Task) -> int:

@@ -43,6 +43,7 @@ def llc(
     precision: options.Precision = None,
     micro_batch: options.MicroBatch = None,
     statistics: options.Statistics = None,
+    variates: options.Variates = None,
     metric: options.Metric = None,
     center: Center = None,
     target_se: options.TargetSe = None,
@@ -84,6 +85,7 @@ def llc(
         "precision": precision,
         "micro_batch": micro_batch,
         "statistics": statistics,
+        "variates": variates,
         "metric": metric,
         "center": center,
     }
@@ -94,7 +96,7 @@ def llc(
     further = options.names(controls or "")
     check_given(given)
     if refined.is_refined(component, data, revisions):
-        plain = {"precision", "micro_batch", "statistics", "metric", "center"}
+        plain = {"precision", "micro_batch", "statistics", "variates", "metric", "center"}
         only = {f"--{name.replace('_', '-')}": given.pop(name) for name in sorted(plain)}
         only |= {"--target-se": target_se, "--budget": budget, "--controls": controls}
         options.check_alone("several components, data or checkpoints", only)

@@ -102,6 +102,14 @@ Statistics = Annotated[
         rich_help_panel=_SAMPLING,
     ),
 ]
+Variates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="none (the default), or quadratic: a smaller error of hmc and mala.",
+        rich_help_panel=_SAMPLING,
+    ),
+]
 MicroBatch = Annotated[
     int | None,
     typer.Option(

@@ -29,6 +29,7 @@ _SAMPLING = (
     "precision",
     "statistics",
     "center",
+    "variates",
 )
 _CHOSEN = {"step_size": 1e-5, "gamma": 100.0, "nbeta": 100.0, "batch_size": 16, "draws": 1333, "burn_in": 667}
 _ITEMS = 1000  # of data that are not looked at

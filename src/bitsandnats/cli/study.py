@@ -57,6 +57,7 @@ def study(
     micro_batch: options.MicroBatch = None,
     statistics: options.Statistics = None,
     center: Center = None,
+    variates: options.Variates = None,
     seed: options.Seed = 0,
     workers: Annotated[
         int | None,
@@ -94,6 +95,7 @@ def study(
         "micro_batch": micro_batch,
         "statistics": statistics,
         "center": center,
+        "variates": variates,
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")
     check_plan(*plan, given)

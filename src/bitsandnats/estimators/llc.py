@@ -12,6 +12,7 @@ from numpy import ndarray
 from bitsandnats.estimators.dependence import dependence, exact, identical_chains, other_pulls, virial
 from bitsandnats.estimators.diagnostics import convergence, regression_coefficient
 from bitsandnats.estimators.resolution import Resolution, resolution_of
+from bitsandnats.estimators.variate import adjusted
 from bitsandnats.estimators.verdict import Verdict, judge
 from bitsandnats.theory.finite_step import discretisation_share
 
@@ -77,6 +78,9 @@ def excess_trace(tree: xr.DataTree, group: str = "draws") -> Float[ndarray, "cha
 def estimate(tree: xr.DataTree) -> LLC:
     """λ̂ = nβ · mean excess loss over the draws after burn-in, with everything known about it.
 
+    Where the draws hold a variate of known mean, λ̂, its error and the ESS are those of the excess less what it
+    explains; R̂ and drift are always the excess's own, so that chains that disagree stay seen.
+
     Source: Lau et al. (2024); 2510.12077 eq. (10). Checked against quadrature in `tests/truth/test_llc.py`.
 
     Args:
@@ -90,21 +94,23 @@ def estimate(tree: xr.DataTree) -> LLC:
     nbeta = float(attrs["nbeta"])
     kept = attrs.get("statistics") != "none"
     excess = excess_trace(tree)
-    known = convergence(excess)
+    raw = convergence(excess)
+    known, of_variate = adjusted(tree, excess, raw)
     llc = nbeta * known.mean
     figures = {
         "excess": known.mean,
-        "rhat": known.rhat,
+        "rhat": raw.rhat,
         "ess": known.ess,
-        "drift": nbeta * known.drift,
-        "drift_se": nbeta * known.drift_se,
-        "drift_share": known.drift / known.mean if known.mean else math.nan,
+        "drift": nbeta * raw.drift,
+        "drift_se": nbeta * raw.drift_se,
+        "drift_share": raw.drift / known.mean if known.mean else math.nan,
         "dimension": float(attrs["dimension"]),
         "gamma": float(attrs["gamma"]),
         **shares,
         **_noise_figures(tree, llc),
         **(_step_figures(tree, llc) if kept else {}),
         **_step_sensitivity(tree, llc),
+        **of_variate,
     }
     chance = attrs.get("chance_loss")
     if chance is not None and chance > attrs["center_loss"]:

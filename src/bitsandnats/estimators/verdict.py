@@ -45,6 +45,7 @@ class Thresholds:
             pull, as a share of λ̂, where it exceeds two standard errors.
         unknown_pull: loss of λ̂ per e-fold of the pull that two standard errors must exclude where it was not measured
             at a tenfold pull.
+        variate: standard errors by which a statistic of mean 0 may differ from it.
         virial: share of the dimensions that are still spreading, where it exceeds three standard errors.
         noise: ratio of λ̂ to what pure weight noise gives, above which it is read as noise sensitivity.
     """
@@ -63,6 +64,7 @@ class Thresholds:
     mala: float = 0.2
     pull: float = 0.1
     unknown_pull: float = 0.3
+    variate: float = 4.0
     virial: float = 0.25
 
 
@@ -83,7 +85,7 @@ def judge(
             `ess`, `drift`, `drift_se`, `chance_share`, `discretisation_share`, `step_share`, `noise_share`,
             `slope_part`, `slope_part_se`, `acceptance`, `identical_chains`, `gamma`, `pull_share`, `weaker_share`,
             `gamma_slope`, `nbeta_slope`, `virial_gap` and their errors, `half_step`, `double_step`, `step_unbounded`,
-            `mala_acceptance`, `preconditioner_adapts`.
+            `mala_acceptance`, `preconditioner_adapts`, `variate_mean`, `variate_mean_se`.
         diverged: chains whose loss stopped being finite.
         step_kept: whether the statistics of each step were kept; without them two checks cannot be made.
         limits: where the lines are drawn.
@@ -138,6 +140,8 @@ def _sampling(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     drift, spread = abs(at.get("drift", 0)), at.get("drift_se", 0)
     if drift > limits.drift * abs(llc) and drift > 3 * spread:
         reasons.append(f"λ̂ drifts by {at['drift'] / llc:+.0%} along the trace: burn in more or raise gamma")
+    if abs(at.get("variate_mean", 0)) > limits.drift * abs(llc):
+        reasons += _moving(at, limits)
     if "se" in at and at["se"] > limits.relative_se * abs(llc):
         reasons.append(f"the standard error is {_percent(at['se'] / abs(llc))} of λ̂: draw longer or use larger batches")
     return tuple(reasons)
@@ -166,13 +170,22 @@ def _of_the_step(at: dict[str, float], limits: Thresholds) -> list[str]:
 
 def _precision(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
     """How far off may it be, by what is known of its error?"""
+    moving = _moving(at, limits)
     step = at.get("step_share", 0.0)
     reach = 3 * at["se"] / abs(at["llc"]) + step if "se" in at and at["llc"] else 0.0
     if reach <= limits.doubt:
-        return ()
+        return moving
     said = " and the bias of the step" if step > 0.01 else ""
     remedy = "draw longer or reduce the step size" if step > 0.01 else "draw longer"
-    return (f"three standard errors{said} reach {_percent(reach)} of λ̂: {remedy}",)
+    return (*moving, f"three standard errors{said} reach {_percent(reach)} of λ̂: {remedy}")
+
+
+def _moving(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:
+    """Is the mean of a statistic that has mean 0 in the stationary law another?"""
+    mean, se = at.get("variate_mean", 0.0), at.get("variate_mean_se", math.inf)
+    if abs(mean) <= limits.variate * se:
+        return ()
+    return (f"the chains are not stationary: the variate, of mean 0, is {mean:+.2g} ± {se:.1g} nats; burn in more",)
 
 
 def _reading(at: dict[str, float], limits: Thresholds) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bitsandnats.plan.types import Shape, Stage
 from bitsandnats.settings import Settings
-from bitsandnats.target import kept_bytes
+from bitsandnats.target import DIRECTIONS, kept_bytes
 from bitsandnats.task import Task
 
 _TEXT = ("token", "sequence")
@@ -68,6 +68,9 @@ def llc_work(settings: Settings, shape: Shape, *, calibrated: bool = False) -> t
         ]
     if settings.statistics == "step":
         stages.append(Stage("slope at w*", "gradient", 1, min(32 if text else 2048, shape.items)))
+    if settings.variates == "quadratic":
+        products = min(2 * DIRECTIONS + 2, shape.parameters)
+        stages.append(Stage("directions of variates", "curvature", products, shape.items))
     visits = steps * batch
     kind = settings.baseline
     if kind == "auto":

@@ -56,6 +56,7 @@ def with_controls(tree: xr.DataTree, task: Task, settings: Settings, further: Se
         settings: of the draws.
         further: of `FURTHER`.
     """
+    settings = changed(settings, {"variates": "none"})  # one set of directions is enough
     found = {"/": tree.to_dataset(), **{name: child.to_dataset() for name, child in tree.children.items()}}
     if exact(tree):
         found["stronger_pull"] = _at_stronger_pull(task, settings)

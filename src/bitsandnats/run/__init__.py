@@ -21,14 +21,14 @@ from bitsandnats.paging import center_in
 from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline, losses_ahead
 from bitsandnats.run.blocks import Blocks, Kept
-from bitsandnats.run.choices import check_center, check_memory, takes_all
+from bitsandnats.run.choices import check_center, check_memory, check_variates, takes_all
 from bitsandnats.run.choices import choose_mode as choose_mode
 from bitsandnats.run.choices import choose_pass as choose_pass
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
 from bitsandnats.run.tree import Part, Rows, assemble
 from bitsandnats.samplers.types import Sampler
 from bitsandnats.settings import Settings, changed
-from bitsandnats.target import LocalPosterior
+from bitsandnats.target import LocalPosterior, quadratic_variate
 from bitsandnats.task import Task
 
 _DIVERGED = "diverged"
@@ -68,13 +68,15 @@ def sample(
         same batch at w*, nats a unit; unless `settings.statistics` is `none`: `distance_squared`; `virial` = (w−w*)·G
         and `gradient_norm_squared` = ‖G‖² for G = nβ g_B + γ(w−w*); the likelihood's part
         `likelihood_virial` = nβ (w−w*)·g_B; `slope_part` = nβ (w−w*)·∇L(w*), what the slope at w* alone puts into λ̂.
+        With variates, `variate` in nats, whose mean is 0 in a stationary chain.
         `diverged_at` (chain), −1 for never; group `observables`. The estimand's names are attributes.
 
     Raises:
-        InputError: an unknown sampler, observable or reducer, more chains than memory, or settings that w* on the CPU
-            rules out.
+        InputError: an unknown sampler, observable or reducer, more chains than memory, settings that w* on the CPU
+            rules out, or variates for a sampler without accept/reject.
     """
     began = time.perf_counter()
+    check_variates(settings, task)
     task = in_precision(center_in(task, settings.center), settings.precision)
     check_center(task, settings)
     mode = choose_mode(task, settings) if settings.mode == "auto" else settings.mode
@@ -89,6 +91,7 @@ def sample(
         slope_scale=slope_scale,
         statistics=settings.statistics,
         gradient=settings.gradient,
+        variate=None if settings.variates == "none" else quadratic_variate(task, settings.nbeta, settings.gamma),
         precision=settings.precision,
     )
     build = samplers.registry.build(settings.sampler)

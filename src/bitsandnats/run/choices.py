@@ -7,7 +7,14 @@ from bitsandnats._rng import generator
 from bitsandnats.errors import InputError, message
 from bitsandnats.run.baseline import batch_indices
 from bitsandnats.settings import Settings
-from bitsandnats.target import LocalPosterior, choose_micro_batch, faster_mode, total_memory
+from bitsandnats.target import (
+    DIRECTIONS,
+    LocalPosterior,
+    choose_micro_batch,
+    faster_mode,
+    total_memory,
+    variate_bytes,
+)
 from bitsandnats.task import Task
 
 _ARRAYS = 3  # of the weights' size a chain, at least: position, gradient, noise
@@ -85,6 +92,45 @@ def check_memory(task: Task, chains: int) -> None:
                 expected=f"chains that fit into {there / 2**30:.1f} GiB of memory",
                 got=f"{chains} at a time, which need {wanted / 2**30:.1f} GiB",
                 do="use fewer chains, or mode 'loop'",
+            )
+        )
+
+
+def check_variates(settings: Settings, task: Task) -> None:
+    """Refuses variates where their mean would not be known, or where their directions do not fit in memory.
+
+    Args:
+        settings: of the sampler.
+        task: the task.
+
+    Raises:
+        InputError: as said.
+    """
+    if settings.variates == "none":
+        return
+    if "exact" not in samplers.registry.entry(settings.sampler).tags:
+        raise InputError(
+            message(
+                expected="a sampler with accept/reject for variates 'quadratic'",
+                got=settings.sampler,
+                do="use hmc or mala, or variates 'none'",
+            )
+        )
+    if settings.precision != "float32":
+        raise InputError(
+            message(
+                expected="gradients in the weights' own precision for variates 'quadratic'",
+                got=f"precision {settings.precision}",
+                do="leave the precision out, or use variates 'none'",
+            )
+        )
+    wanted, there = variate_bytes(task), total_memory(task.device)
+    if wanted > there:
+        raise InputError(
+            message(
+                expected=f"directions of variates 'quadratic' that fit into {there / 2**30:.1f} GiB of memory",
+                got=f"{DIRECTIONS} of {task.dimension} weights, which need {wanted / 2**30:.1f} GiB",
+                do="use variates 'none'",
             )
         )
 

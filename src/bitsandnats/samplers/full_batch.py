@@ -67,8 +67,19 @@ class Surface(NamedTuple):
         middle = (after.weights.double() + before.weights.double()) / 2 - self.center.double()
         return self.target.nbeta * losses + self.target.gamma * torch.linalg.vecdot(moved, middle)
 
+    def variate(self, place: Place) -> Float[Tensor, " chain"]:
+        """C of a place, nats, see `Variate`."""
+        assert self.target.variate is not None
+        directions, shares = self.target.variate
+        moved = place.weights - self.center
+        along = torch.cat([moved, place.gradient]) @ directions.T  # both at once: the directions are read once
+        d, g = along.double().chunk(2)
+        return ((self.target.nbeta * g + self.target.gamma * d) * d - 1) @ shares.double() / 2
+
     def info(self, place: Place, own: dict[str, Tensor]) -> Info:
         """Info of a place; `own` are the sampler's own statistics."""
+        if self.target.variate is not None:
+            own = {**own, "variate": self.variate(place)}
         if self.target.statistics == "none":
             finite = torch.isfinite(place.loss) & torch.isfinite(place.weights).all(1)
             return Info(place.item_losses, place.loss, ~finite, own)

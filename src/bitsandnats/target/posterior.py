@@ -30,6 +30,18 @@ class Evaluation(NamedTuple):
     gradient: Params
 
 
+class Variate(NamedTuple):
+    r"""A statistic whose mean is exactly 0: $C=\tfrac12\sum_is_i[(v_i\cdot\nabla U)(v_i\cdot(w-w^*))-1]$, nats.
+
+    Attributes:
+        directions: v_i, orthonormal, the leaves side by side.
+        shares: s_i, what the loss has of the stiffness in each.
+    """
+
+    directions: Float[Tensor, "direction parameter"]
+    shares: Float[Tensor, " direction"]
+
+
 @dataclass(frozen=True)
 class LocalPosterior:
     r"""The density $p(w)\propto\exp\{-n\beta L(w)-\tfrac\gamma2\lVert w-w^*\rVert^2\}$ around a task's center.
@@ -48,6 +60,7 @@ class LocalPosterior:
         statistics: `step`: samplers sum d·d, d·g, g·g and d·slope, d = w−w*, on their way; `none`: they do not.
         gradient: `plain`: ∇L_B(w); `control`: ∇L_B(w) − ∇L_B(w*) + ∇L(w*), with `slope` over all data, which takes the
             noise of batches at w* out of every step for one more evaluation.
+        variate: statistic of known mean that samplers with accept/reject follow; None = none.
         precision: of the products behind the gradient; the loss is computed as `task.loss` says, see `precision`.
     """
 
@@ -60,6 +73,7 @@ class LocalPosterior:
     slope_scale: float = 1.0
     statistics: Literal["step", "none"] = "step"
     gradient: Literal["plain", "control"] = "plain"
+    variate: Variate | None = None
     precision: Precision = "float32"
     _graphs: Graphs = field(default_factory=Graphs, init=False, repr=False, compare=False)
 

@@ -29,7 +29,7 @@ def noise_settings(settings: Settings) -> Settings:
     """Settings of as many draws of N(w*, 1/γ), by Hamiltonian Monte Carlo on `without_likelihood`."""
     fields = {"sampler": f"hmc(leapfrogs={_LEAPFROGS}, adapt_steps={_ADAPTING})", "burn_in": 2 * _ADAPTING}
     fields |= {"step_size": 0.5 * settings.gamma**-0.5, "batch_size": 1, "start": "noise"}
-    fields |= {"metric": "weights", "gradient": "plain", "reasons": {}}
+    fields |= {"metric": "weights", "gradient": "plain", "variates": "none", "reasons": {}}
     return Settings.model_validate({**settings.model_dump(), **fields})
 
 
