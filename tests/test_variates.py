@@ -78,7 +78,6 @@ def test_what_the_definition_says(wave_task):
     stiffness = FIELDS["nbeta"] * values.clamp(min=0)
     shares = stiffness / (stiffness + FIELDS["gamma"])
     d = torch.as_tensor(tree["observables"].dataset["weights_trace"].values[1, -1])
-    d = d - torch.cat([w.flatten() for w in wave_task.center.values()])
     pieces = d.split([w.numel() for w in wave_task.center.values()])
     leaves = {k: (w + p.view(w.shape)).requires_grad_() for p, (k, w) in zip(pieces, wave_task.center.items())}  # noqa: B905
     loss = wave_task.mean_loss(wave_task.item_losses(leaves, everything(wave_task)))
@@ -114,7 +113,7 @@ def test_refused(wave_task, changes, said):
 
 
 def test_refused_where_directions_do_not_fit(wave_task, monkeypatch):
-    monkeypatch.setattr(choices, "total_memory", lambda device: 50_000.0)
+    monkeypatch.setattr(choices, "total_memory", lambda device: 10_000.0)
     with pytest.raises(InputError, match=r"directions of variates 'quadratic' that fit into .* 100 of 49 weights"):
         choices.check_variates(bn.Settings(**FIELDS, variates="quadratic"), wave_task)
 
