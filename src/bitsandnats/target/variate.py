@@ -1,6 +1,7 @@
 """Directions of a statistic of known mean, along which the loss is nearly quadratic."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +53,9 @@ def leading_eigenpairs(task: Task, count: int) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: the Hessian is not finite.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+    from scipy.sparse import linalg
 
+    arpack: Any = linalg  # whose types say less than its documentation
     apply, size = _operator(task), task.dimension
     first = next(iter(task.center.values()))
     if size <= 2 * count + 1:
@@ -62,12 +64,12 @@ def leading_eigenpairs(task: Task, count: int) -> tuple[Tensor, Tensor]:
     else:
         random = generator(0, 0, "probe")
         start = torch.randn(size, generator=random, dtype=torch.float64).numpy()
-        operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
+        operator = arpack.LinearOperator((size, size), matvec=apply, dtype=np.float64)
         try:
             if not apply(start).any():  # the loss is flat
                 return first.new_zeros(1), first.new_zeros(1, size)
-            values, vectors = eigsh(operator, k=count, which="LA", v0=start, tol=_TOLERANCE)
-        except ArpackNoConvergence as some:
+            values, vectors = arpack.eigsh(operator, k=count, which="LA", v0=start, tol=_TOLERANCE)
+        except arpack.ArpackNoConvergence as some:
             values, vectors = some.eigenvalues, some.eigenvectors
     largest = np.argsort(-values)[:count]
     found = torch.as_tensor(values[largest].copy()), torch.as_tensor(vectors[:, largest].T.copy())
