@@ -17,6 +17,7 @@ METHODS: tuple[Literal["kmeans", "hierarchical", "dtw"], ...] = ("kmeans", "hier
 
 _DASHES = [[1, 0], [6, 3], [2, 2]]
 _FEWEST = 3  # checkpoints of a curve that has a shape
+_WIDE = 50  # largest over least from which an axis is logarithmic
 
 
 def refined_rows(summary: dict[str, Any]) -> list[Row]:
@@ -96,7 +97,7 @@ def _curves(rows: list[Row]) -> alt.TopLevelMixin:
         own = [row for row in rows if row["data"] == data]
         base, ends = alt.Chart(values(own)), alt.Chart(values([row for row in own if row["order"] == last]))
         poor = alt.Chart(values([row for row in own if row["status"] == NOT_USABLE]))
-        y = alt.Y("llc:Q", title="λ̂, nats", scale=alt.Scale(zero=False, nice=True))
+        y = alt.Y("llc:Q", title="λ̂, nats", scale=_scale(own))
         colour = _cluster_colour(rows)
         layers = [
             base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, detail="component:N"),
@@ -143,6 +144,14 @@ def _shapes(rows: list[Row]) -> alt.TopLevelMixin:
     return alt.concat(*panels, columns=3).resolve_scale(color="independent", strokeDash="independent")
 
 
+def _scale(rows: list[Row]) -> alt.Scale:
+    """Logarithmic where a whole network stands beside its heads, whose curves would lie flat on the axis."""
+    lows, highs = [row["low"] for row in rows], [row["high"] for row in rows]
+    if min(lows) > 0 and max(highs) > _WIDE * min(lows):
+        return alt.Scale(type="log", nice=True)
+    return alt.Scale(zero=False, nice=True)
+
+
 def _cluster_colour(rows: list[Row]) -> Any:
     names = sorted({row["cluster"] for row in rows if row["cluster"]})
     if not names:
@@ -173,8 +182,8 @@ _DOTS = (
 )
 _CURVES = (
     "λ̂ in nats where only the component moves, with 95 % intervals of the sampling error; one panel for each data set "
-    "that the loss is taken on, with an axis of its own. Colour: the cluster of the curve’s shape in its panel. "
-    "Hollow: not sampled right."
+    "that the loss is taken on, with an axis of its own, logarithmic where the largest is far above the least. "
+    "Colour: the cluster of the curve’s shape in its panel. Hollow: not sampled right."
 )
 _SHAPES = (
     "The same curves less their mean and over their s.d., k-means; as many clusters as have the largest mean "
