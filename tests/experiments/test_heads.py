@@ -10,18 +10,20 @@ import torch
 import bitsandnats as bn
 from bitsandnats.errors import InputError, StoreError
 from bitsandnats.experiments.heads.ablation import _followers, ablation
+from bitsandnats.experiments.heads.chains import NOISE, Sampling, chain_settings, noise_settings, temperature
 from bitsandnats.experiments.heads.network import Shape, fresh
 from bitsandnats.experiments.heads.text import LABELS, LENGTH, PURE, VOCABULARY, generated, shown
 from bitsandnats.experiments.heads.training import Recipe, growing_steps, held_out, label_losses, restored, texts, train
 from bitsandnats.experiments.heads.units import task_of
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.experiments.susceptibility import Plan, susceptibility, susceptibility_plan, tables
-from bitsandnats.experiments.susceptibility.plan import READINGS, Sampling
+from bitsandnats.experiments.susceptibility.plan import RATIOS, READINGS, Published
 from bitsandnats.report import write_report
 from bitsandnats.report.attribution_study_page import susceptibility_page
 
 TINY = Recipe(2, 16, 2, ("mixed", "induction", "bracket"), 20, 0.02, 8, 30)
-SAMPLING = Sampling(2, 4, 12, 6, 4, 300.0, 30.0, 1e-3)
+SAMPLING = Sampling(2, 0, 6, 3.0)
+PUBLISHED = Published(2, 4, 12, 6, 4, 300.0, 30.0, 1e-3)
 
 
 def test_text_is_what_its_labels_say():
@@ -75,11 +77,11 @@ def test_network_has_heads_that_can_be_selected():
 
 def test_training_lowers_the_loss_and_is_repeated_by_its_seed():
     told: list[tuple[int, int]] = []
-    kept = train(TINY, 0, (5, 30), device="cpu", told=lambda *event: told.append(event))
+    kept = train(TINY, 0, (5, 30), told=lambda *event: told.append(event))
     assert kept.steps == (5, 30)
     assert told[-1] == (30, 30)
     assert kept.losses[1].mean() < kept.losses[0].mean()
-    again = train(TINY, 0, (5, 30), device="cpu", told=lambda *_: None)
+    again = train(TINY, 0, (5, 30), told=lambda *_: None)
     assert np.array_equal(kept.weights, again.weights)
     network, text = restored(TINY, kept.weights[1], "cpu"), held_out(TINY.probes, 64, seed=0)
     assert np.allclose(label_losses(network, text), kept.losses[1])
@@ -105,7 +107,8 @@ def test_ablation_finds_the_head_that_was_made_to_matter():
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(TINY, TINY._replace(heads=1), 1, 4, 1, 6, SAMPLING, SAMPLING._replace(nbeta=10.0), "cpu", 0)
+    pilot = SAMPLING._replace(burn_in=0, draws=2)
+    return Plan(TINY, TINY._replace(heads=1), 1, 1, 1, 3, SAMPLING, PUBLISHED, pilot, "cpu", 0)
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +122,15 @@ def test_susceptibility_study_measures_every_reading_once(plan, measured):
     run, events = measured
     summary = run.summary()
     assert summary["failed"] == []
-    assert [(s["seed"], s["kind"]) for s in summary["seeds"]] == [(0, k) for k in ("control", "posterior", "published")]
+    assert [(s["seed"], s["kind"]) for s in summary["seeds"]] == [(0, k) for k in ("posterior", "control", "published")]
+    assert len(summary["pulls"][0]["median"]) == len(RATIOS)
     assert len(summary["heads"]) == 3 * 4
     assert len(summary["points"]) == 4 * 3
     assert [m["kind"] for m in summary["modules"]] == ["disjoint", "disjoint-control"]
     assert json.dumps(summary, allow_nan=False)
     assert events[-1][1:] == (1000, 1000)
     units = {path: path.stat().st_mtime_ns for path in run.path.glob("**/unit.json")}
-    assert len(units) == 3 + len(READINGS)
+    assert len(units) == 3 + len(READINGS) + 4
     gone = run.path / "units" / "s0" / "control" / "unit.json"
     gone.unlink()
     again = susceptibility(run.path, plan, command="made so").summary()
@@ -144,7 +148,8 @@ def test_susceptibility_tables_and_page(measured):
     for part in ("made so", "## Networks by susceptibilities", "## Two networks side by side", "layer.1.head.1"):
         assert part in text
     page = susceptibility_page(run)
-    assert [figure.name for figure in page.figures] == ["responses", "components", "contrast", "additivity"]
+    names = [figure.name for figure in page.figures]
+    assert set(names) - {"independent"} == {"responses", "components", "specific", "contrast", "pulls", "additivity"}
     html = write_report(run.path, images=False).read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", html)
     plain = re.sub(r"<[^>]+>", " ", html[: html.index("<script type=")])
@@ -155,13 +160,42 @@ def test_susceptibility_tables_and_page(measured):
 
 def test_additivity_is_judged_by_correlation_and_slope():
     random = np.random.default_rng(0)
-    truth = random.standard_normal(60)
+    truth = np.repeat([1.0, 5, 25], 20) * (4 + random.standard_normal(60))
+    noise = 0.05 * truth * random.standard_normal(60)
     points = [
-        {"whole": 0.1 * x, "tokens": x + 0.05 * e} for x, e in zip(truth, random.standard_normal(60), strict=True)
+        {"seed": 0, "head": str(i // 20), "whole": 0.1 * x, "tokens": x + e}
+        for i, (x, e) in enumerate(zip(truth, noise, strict=True))
     ]
-    assert tables.additivity(points)["met"]
+    found = tables.additivity(points)
+    assert found["met"]
+    assert found["r"] > 0.99 > found["r_within"] > 0.9  # heads that differ by a factor make r large
     assert not tables.additivity([{**p, "tokens": 1.2 * p["tokens"]} for p in points])["met"]
     assert tables.additivity(points[:2]) is None
+
+
+def test_labels_that_are_found_are_held_against_chance():
+    kinds = ("bigram", "skip", "induction", "bracket")
+    heads = [{"seed": i // 8, "role": kinds[i % 4], "found": kinds[i % 4]} for i in range(16)]
+    found = tables.agreement(heads)
+    assert (found["agree"], found["heads"]) == (16, 16)
+    assert found["chance"] == pytest.approx(4, abs=0.2)  # a quarter of them
+    assert found["p"] < 1e-3
+    wrong = tables.agreement([{**h, "found": "bigram"} for h in heads])
+    assert wrong["agree"] == wrong["chance"] == 4
+    assert wrong["p"] == 1
+    assert tables.agreement([{**heads[0], "role": "previous token", "found": "induction"}])["agree"] == 1
+    seeds = [{"margin": m, "induction": 2, "others": 4} for m in (0.1, -0.1, None)]
+    assert tables.separation(seeds) == {"separated": 1, "networks": 2, "chance": 2 / 15}
+
+
+def test_chains_feel_the_temperature_and_the_pull():
+    task = task_of(fresh(Shape(VOCABULARY, 2, 16, 2), 1), generated(4, seed=0))
+    n = 4 * LENGTH
+    assert temperature(4) == pytest.approx(n / np.log(n))
+    settings = chain_settings(task, SAMPLING, seed=0)
+    assert settings.gamma == pytest.approx(3 * settings.nbeta)
+    noise = noise_settings(task, settings)
+    assert (noise.nbeta, noise.gamma, noise.start) == (NOISE, settings.gamma, "noise")
 
 
 def test_parts_that_share_nothing_are_known_by_the_tokens_that_they_change():

@@ -9,6 +9,7 @@ import bitsandnats as bn
 from bitsandnats import toys
 from bitsandnats.errors import InputError
 from bitsandnats.estimators.curves import cluster_curves, warping_distance
+from bitsandnats.estimators.response_components import independent_components, standardised
 from bitsandnats.settings import Settings
 from bitsandnats.theory.finite_temperature import quadratic_llc
 from bitsandnats.theory.gaussian_losses import two_chain_susceptibility
@@ -166,6 +167,44 @@ def test_response_matrix_needs_enough_of_both(disjoint):
     assert found.principal(2).loadings.shape == (2, 2)
     with pytest.raises(InputError, match=r"expected a rank from 1 to 2, .* got 3"):
         found.principal(3)
+
+
+def test_specific_responses_reproduce_by_themselves(disjoint):
+    task, _, _, run = disjoint
+    found = bn.susceptibility(task, run=run)
+    own = found.specific_reliability()
+    assert own.overall > 0.9
+    first, last = (found.specific()[:, part] for part in (slice(0, 30), slice(30, 60)))
+    assert first[0].mean() < last[0].mean()
+    assert first[1].mean() > last[1].mean()
+
+
+def test_independent_components_are_told_apart():
+    random = np.random.default_rng(0)
+    sources = random.laplace(size=(2, 4000))
+    mixing = np.array([[2.0, 0.5], [1.0, 0.0], [0.3, 1.5], [0.0, -1.0]])
+    matrix = mixing @ sources + 0.01 * random.standard_normal((4, 4000))
+    found = independent_components(matrix, 2, seed=1)
+    for source in sources:
+        r = np.abs(np.corrcoef(np.concatenate([source[None], found.scores.T]))[0, 1:])
+        assert r.max() > 0.995
+        assert r.min() < 0.05
+    assert found.explained.sum() == pytest.approx(1, abs=0.01)
+    rebuilt = found.loadings @ found.scores.T
+    assert np.allclose(rebuilt, standardised(matrix), atol=0.1)
+    again = independent_components(matrix, 2, seed=1)
+    assert np.array_equal(found.loadings, again.loadings)
+
+
+def test_what_a_component_stands_for(disjoint):
+    task, _, _, run = disjoint
+    found = bn.susceptibility(task, run=run)
+    for components in (found.principal(2), found.independent(2)):
+        top = found.leading(components, 1, 3)
+        assert [abs(value) for *_, value in top] == sorted(np.abs(components.scores[:, 1]))[::-1][:3]
+        assert all(probe == "inputs" and token == -1 for probe, _, token, _ in top)
+    with pytest.raises(InputError, match="expected a place from 0 to 1, got 2"):
+        found.leading(components, 2)
 
 
 @pytest.mark.parametrize("method", ["kmeans", "dtw", "hierarchical"])

@@ -26,7 +26,7 @@ _Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Processes of on
 
 def susceptibility(
     seeds: _Seeds = None,
-    small: Annotated[bool, typer.Option("--small", help="One small network and short chains.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="One network, few texts and short chains.")] = False,
     device: options.Device = None,
     out: Annotated[
         Path | None,

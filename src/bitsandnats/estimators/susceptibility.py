@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,21 +12,13 @@ from bitsandnats.errors import InputError, StoreError, message
 from bitsandnats.estimators.bif import check_moved
 from bitsandnats.estimators.covariance import chain_sums, moments_of
 from bitsandnats.estimators.reliability import Reliability, reliability
+from bitsandnats.estimators.response_components import (
+    Components,
+    independent_components,
+    principal_components,
+    standardised,
+)
 from bitsandnats.estimators.verdict import Verdict
-
-
-class Components(NamedTuple):
-    """Principal components of a response matrix.
-
-    Attributes:
-        loadings: of the network's components.
-        scores: of the probe's columns.
-        explained: share of the variance.
-    """
-
-    loadings: Float[ndarray, "component pc"]
-    scores: Float[ndarray, "column pc"]
-    explained: Float[ndarray, " pc"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +56,7 @@ class Susceptibility:
 
     def standardised(self) -> Float[ndarray, "component column"]:
         """Each component's responses less their mean, over their s.d.: χ is right up to a factor a component."""
-        chi = self.susceptibility
-        away = chi - chi.mean(1, keepdims=True)
-        spread = away.std(1, keepdims=True)
-        return np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
+        return standardised(self.susceptibility)
 
     def specific(self) -> Float[ndarray, "component column"]:
         r"""What components do not have in common, per rise of L: $(\chi/\langle\phi\rangle-shift)/\langle\phi\rangle$.
@@ -78,8 +66,20 @@ class Susceptibility:
         mean loss; one and the same positive number wherever it changes nothing. Checked in
         `tests/truth/test_susceptibility.py`.
         """
-        phi = self.dataset["phi"].values[:, None]
-        return (self.susceptibility / phi - self.dataset["shift"].values) / phi
+        return _specific(self.susceptibility, self.dataset["phi"].values, self.dataset["shift"].values)
+
+    def specific_reliability(self) -> Reliability:
+        """How far the rows of `specific()` reproduce, as `reliability` says of χ."""
+        reference = str(self.dataset.attrs["reference"])
+        probes, alone = [str(p) for p in self.dataset["probe"].values], component_trees(self.tree)
+
+        def matrix(chains: Sequence[int] | None, blocks: Sequence[int] | None) -> ndarray:
+            shift = _full_shift(self.tree, probes, reference, chains, blocks)
+            parts = [_by_chain(self.tree, part, probes, reference, chains, blocks) for part in alone]
+            return _specific(np.stack([p[0].mean(0) for p in parts]), np.array([p[1].mean() for p in parts]), shift)
+
+        spread = np.array([_loss_variance(part, reference) for part in alone])
+        return reliability(self.tree, matrix, row_variance=spread, what="components")
 
     def principal(self, rank: int = 2) -> Components:
         """Principal components of the standardised responses, columns as observations.
@@ -87,19 +87,36 @@ class Susceptibility:
         Raises:
             InputError: there are fewer components or columns than that.
         """
-        matrix = self.standardised().T
-        most = min(matrix.shape)
-        if not 1 <= rank <= most:
-            raise InputError(
-                message(
-                    expected=f"a rank from 1 to {most}, the smaller of components and columns",
-                    got=str(rank),
-                    do="name more components or longer probes",
-                )
-            )
-        left, size, right = np.linalg.svd(matrix, full_matrices=False)
-        share = size**2 / max(float((size**2).sum()), 1e-300)
-        return Components(right[:rank].T, left[:, :rank] * size[:rank], share[:rank])
+        return principal_components(self.susceptibility, rank)
+
+    def independent(self, rank: int = 2, *, seed: int = 0) -> Components:
+        """Independent components of the standardised responses, columns as observations (FastICA).
+
+        Args:
+            rank: how many.
+            seed: of the rotation that it starts from.
+
+        Raises:
+            InputError: there are fewer components or columns than that, or scikit-learn is not installed.
+            DataError: none are found.
+        """
+        return independent_components(self.susceptibility, rank, seed=seed)
+
+    def leading(self, found: Components, place: int, count: int = 10) -> list[tuple[str, int, int, float]]:
+        """The columns with the largest scores on a statistical component: (probe, item, token, score).
+
+        Args:
+            found: from `principal` or `independent`.
+            place: which of them, from 0 on.
+            count: columns.
+
+        Raises:
+            InputError: there is no such component.
+        """
+        most = found.scores.shape[1]
+        if not 0 <= place < most:
+            raise InputError(message(expected=f"a place from 0 to {most - 1}", got=str(place), do="ask for more"))
+        return self._columns(found.scores[:, place], count)
 
     def top(self, component: str, count: int = 10) -> list[tuple[str, int, int, float]]:
         """The columns to which a component responds most, in either direction: (probe, item, token, χ standardised).
@@ -112,10 +129,13 @@ class Susceptibility:
             raise InputError(
                 message(expected=f"a component among {', '.join(names)}", got=repr(component), do="name one of them")
             )
-        row, data = self.standardised()[names.index(component)], self.dataset
-        order = np.argsort(-np.abs(row))[:count]
+        return self._columns(self.standardised()[names.index(component)], count)
+
+    def _columns(self, values: Float[ndarray, " column"], count: int) -> list[tuple[str, int, int, float]]:
+        """The columns where something is largest, in either direction."""
+        data, order = self.dataset, np.argsort(-np.abs(values))[:count]
         columns = (data["column_probe"].values, data["column_item"].values, data["column_token"].values)
-        return [(str(columns[0][i]), int(columns[1][i]), int(columns[2][i]), float(row[i])) for i in order]
+        return [(str(columns[0][i]), int(columns[1][i]), int(columns[2][i]), float(values[i])) for i in order]
 
     def __str__(self) -> str:
         components, columns = self.susceptibility.shape
@@ -164,13 +184,14 @@ def susceptibility(tree: xr.DataTree, probes: Sequence[str], reference: str = "t
             "response": (("component", "probe"), response.mean(1)),
             "response_se": (("component", "probe"), _se(response)),
             "phi": ("component", phi.mean(1)),
-            "shift": ("column", _full_shift(tree, probes, reference)),
+            "shift": ("column", _full_shift(tree, probes, reference, None, None)),
         },
         coords={
             "component": names,
             "probe": list(probes),
             **{f"column_{k}": ("column", v) for k, v in columns.items()},
         },
+        attrs={"reference": reference},
     )
     known = reliability(tree, matrix, row_variance=spread, what="components")
     halves = {"reliability_over_chains": known.over_chains, "reliability_over_draws": known.over_draws}
@@ -220,13 +241,28 @@ def _by_chain(
     return np.concatenate(found, 1), phi
 
 
-def _full_shift(tree: xr.DataTree, probes: Sequence[str], reference: str) -> Float[ndarray, " column"]:
+def _specific(
+    chi: Float[ndarray, "component column"], phi: Float[ndarray, " component"], shift: Float[ndarray, " column"]
+) -> Float[ndarray, "component column"]:
+    """(χ/φ − shift)/φ; 0 for components that stand still."""
+    moved = np.where(phi == 0, 1.0, phi)[:, None]
+    return np.where(phi[:, None] == 0, 0.0, (chi / moved - shift) / moved)
+
+
+def _full_shift(
+    tree: xr.DataTree,
+    probes: Sequence[str],
+    reference: str,
+    chains: Sequence[int] | None,
+    blocks: Sequence[int] | None,
+) -> Float[ndarray, " column"]:
     """Mean rise of each column's ℓ − L above its value at w*, over the chains of the whole network."""
     kept = moments_of(tree)
+    pick = slice(None) if chains is None else list(chains)
 
     def rise(name: str) -> tuple[ndarray, ndarray]:
         own = tree[f"subsets/{name}"].dataset
-        return _chain_mean(kept, name, None).mean(0) - own["center_loss"].values, own["weight"].values
+        return _chain_mean(kept, name, blocks)[pick].mean(0) - own["center_loss"].values, own["weight"].values
 
     total, units = rise(reference)
     each = [change / weight for change, weight in map(rise, probes)]

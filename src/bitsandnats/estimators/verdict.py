@@ -249,7 +249,8 @@ def _pull(at: dict[str, float], limits: Thresholds) -> list[str]:
 def _pull_unknown(at: dict[str, float], limits: Thresholds) -> bool:
     """Whether the draws leave room for a strong pull; of mini-batches, whose noise hides it, nothing is asked."""
     asked = "nbeta_slope" in at and "pull_share" not in at
-    return asked and at["gamma_slope"] - 2 * at["gamma_slope_se"] < -limits.unknown_pull
+    known = asked and "gamma_slope_se" in at  # of chains that stand still there is no error
+    return known and at["gamma_slope"] - 2 * at["gamma_slope_se"] < -limits.unknown_pull
 
 
 def _percent(share: float) -> str:

@@ -31,9 +31,13 @@ def susceptibility_figures(summary: dict[str, Any]) -> list[Figure]:
     if posterior:
         panels = [_responses(seed, rows, summary["structures"]) for seed, rows in by_seed(posterior)]
         found.append(Figure("responses", "heads", "Response matrix", _RESPONSES, concat(panels), True))
-        panels = [p for kind in CHAINS for p in _components(kind, heads)]
-        found.append(Figure("components", "heads", "Principal components", _COMPONENTS, concat(panels), True))
+        for family, (name, title, text, places) in _FAMILIES.items():
+            panels = [p for kind in ("posterior", "control") for p in _components(kind, heads, family, places)]
+            if panels:
+                found.append(Figure(name, "heads", title, text, concat(panels), True))
         found.append(Figure("contrast", "heads", "Contrast of heads", _CONTRAST, _contrasts(heads), True))
+    if summary["pulls"]:
+        found.append(Figure("pulls", "controls", "Likelihood and pull", _PULLS, _pulls(summary), False))
     if summary["points"]:
         found.append(Figure("additivity", "controls", "Additivity", _ADDITIVITY, _additivity(summary), False))
     return found
@@ -98,23 +102,51 @@ def _responses(seed: int, rows: Sequence[Row], structures: Sequence[str]) -> Any
     )
 
 
-def _components(kind: str, heads: Sequence[Row]) -> list[Any]:
-    """Loadings on the second and third principal component, a panel a seed."""
+def _components(kind: str, heads: Sequence[Row], family: str, places: tuple[int, int]) -> list[Any]:
+    """Loadings on two statistical components, a panel a seed that has them."""
     panels = []
-    for seed, rows in by_seed([h for h in heads if h["kind"] == kind]):
+    for seed, rows in by_seed([h for h in heads if h["kind"] == kind and family in h["loadings"]]):
         points = [
-            {"head": short(h["head"]), "role": h["role"], "second": h["loadings"][1], "third": h["loadings"][2]}
+            {"head": short(h["head"]), "role": h["role"]}
+            | {axis: h["loadings"][family][place] for axis, place in zip("xy", places, strict=True)}
             for h in rows
         ]
+        x, y = (
+            {"shorthand": f"{axis}:Q", "title": f"{family} {place + 1}", "scale": alt.Scale(domain=[-1, 1])}
+            for axis, place in zip("xy", places, strict=True)
+        )
         base = alt.Chart(values(points)).encode(
-            x=alt.X("second:Q", title="PC2", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("third:Q", title="PC3", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(tickCount=5)),
+            x=alt.X(**x, axis=alt.Axis(tickCount=5)), y=alt.Y(**y, axis=alt.Axis(tickCount=5))
         )
         hints = [alt.Tooltip("head:N"), alt.Tooltip("role:N")]
         dots = base.mark_point(filled=True, size=110, opacity=0.9).encode(color=role_colour(heads), tooltip=hints)
         names = base.mark_text(dx=8, align="left", fontSize=10, color=INK).encode(text="head:N")
         panels.append(alt.layer(dots, names, width=220, height=200, title=f"{CHAINS[kind]}, seed {seed}"))
     return panels
+
+
+def _pulls(summary: dict[str, Any]) -> Any:
+    """The rise of L over that by noise against the pull, a line a network."""
+    rows = [
+        {"seed": f"seed {row['seed']}", "ratio": ratio, "heads": which, "share": share}
+        for row in summary["pulls"]
+        for which in ("median", "largest")
+        for ratio, share in zip(summary["ratios"], row[which], strict=True)
+    ]
+    half = alt.Chart(values([{"share": 0.5}])).mark_rule(color=MUTED, strokeDash=[4, 4]).encode(y="share:Q")
+    lines = (
+        alt.Chart(values(rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("ratio:Q", title="γ/nβ", scale=alt.Scale(type="log"), axis=alt.Axis(values=summary["ratios"])),
+            y=alt.Y("share:Q", title="rise of L over that by noise", scale=alt.Scale(domain=[0, 1.1])),
+            color=alt.Color("seed:N", legend=alt.Legend(title=None)),
+            strokeDash=alt.StrokeDash("heads:N", legend=alt.Legend(title="of heads"), sort=["median", "largest"]),
+            tooltip=[alt.Tooltip(f"{name}:N") for name in ("seed", "heads", "ratio")]
+            + [alt.Tooltip("share:Q", format=".2f")],
+        )
+    )
+    return alt.layer(half, lines, width=360, height=240)
 
 
 def _contrasts(heads: Sequence[Row]) -> Any:
@@ -161,11 +193,36 @@ _RESPONSES = (
     "of them; hover for the numbers. Each head's row is scaled by itself, so a weak head's noise looks as strong as a "
     "signal: see its reliability in the table."
 )
-_COMPONENTS = (
-    "Loadings of heads on the second and third principal component of the standardised responses of all tokens; the "
-    "first one is common to all heads. Colours are from ablation, not from the chains. Components beyond the first "
-    "explain little, and their signs and order are not fixed from seed to seed. The panels at nβ = 0 show what weight "
-    "noise without any likelihood gives."
+_OF = (
+    " Colours are from ablation, not from the chains; signs and order of components are not fixed from seed to seed. "
+    "The panels at nβ = 0 show what weight noise without any likelihood gives."
+)
+_FAMILIES = {
+    "PC": (
+        "components",
+        "Principal components of χ",
+        "Loadings of heads on the second and third principal component of the standardised responses of all tokens; "
+        "the first one is common to all heads." + _OF,
+        (1, 2),
+    ),
+    "IC": (
+        "independent",
+        "Independent components of χ",
+        "Loadings of heads on the first two independent components (FastICA) of the same responses." + _OF,
+        (0, 1),
+    ),
+    "PC of specific": (
+        "specific",
+        "Principal components of specific responses",
+        "Loadings of heads on the first two principal components of the standardised specific responses, in which what "
+        "is common to all heads has been taken away." + _OF,
+        (0, 1),
+    ),
+}
+_PULLS = (
+    "Rise of L in the chains of a head alone, over that by noise of the same pull: the median head and the one that "
+    "the likelihood holds least, a colour a network. At 1 the chains do not feel the likelihood; the studies use the "
+    "largest γ/nβ at which a pilot network's median lies below the dashed half."
 )
 _CONTRAST = (
     "Minus the specific response on induction tokens, plus the mean of that on the other structures' tokens. Induction "

@@ -12,6 +12,9 @@ from bitsandnats._rng import generator
 from bitsandnats.experiments.heads.network import Shape, fresh
 from bitsandnats.experiments.heads.text import LABELS, MIXED, PURE, VOCABULARY, Text, generated
 
+CHECKPOINTS = 10
+"""Kept of a training, so that both studies can use it."""
+
 
 class Recipe(NamedTuple):
     """How a network is made.
@@ -106,18 +109,17 @@ def growing_steps(steps: int, count: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(round(steps * 0.01 ** (1 - i / (count - 1))) for i in range(count)))
 
 
-def train(recipe: Recipe, seed: int, steps: Sequence[int], *, device: str, told: Callable[[int, int], None]) -> Kept:
-    """A network trained from a seed, on texts and batches of that seed.
+def train(recipe: Recipe, seed: int, steps: Sequence[int], *, told: Callable[[int, int], None]) -> Kept:
+    """A network trained from a seed, on texts and batches of that seed; on the CPU, which does for so small a one.
 
     Args:
         recipe: how.
         seed: of everything random.
         steps: after which its weights are kept.
-        device: where it is trained.
         told: of (done, total) steps.
     """
-    network = fresh(recipe.shape, seed).to(device)
-    tokens = texts(recipe.kinds, recipe.texts, seed=seed).tokens.to(device)
+    network = fresh(recipe.shape, seed)
+    tokens = texts(recipe.kinds, recipe.texts, seed=seed).tokens
     other = held_out(recipe.probes, 64, seed=seed)
     chosen = generator(seed, 0, "batches")
     optimisers = _optimisers(network, recipe.rate)
@@ -128,7 +130,7 @@ def train(recipe: Recipe, seed: int, steps: Sequence[int], *, device: str, told:
         for optimiser, rate in optimisers:
             optimiser.param_groups[0]["lr"] = rate * _schedule(step / recipe.steps)
             optimiser.zero_grad()
-        batch = tokens[torch.randint(len(tokens), (recipe.batch_size,), generator=chosen).to(device)]
+        batch = tokens[torch.randint(len(tokens), (recipe.batch_size,), generator=chosen)]
         loss = nn.functional.cross_entropy(network(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
         torch.autograd.backward(loss)
         for optimiser, _ in optimisers:

@@ -38,7 +38,7 @@ class TrainWork:
         recipe: how it is made.
         seed: of everything random.
         steps: whose weights are kept.
-        device: where.
+        device: where it is measured.
     """
 
     folder: Path
@@ -55,13 +55,11 @@ def trained(work: TrainWork, progress: Progress) -> dict[str, Any]:
     Raises:
         StoreError: the run folder cannot be used.
     """
-    run, key = Run(work.folder), plain_key([work.recipe, work.seed, work.steps, work.device == "cpu"])
+    run, key = Run(work.folder), plain_key([work.recipe, work.seed, work.steps])
     tree = run.finished(work.label, UNIT, key)
     if tree is None:
-        kept = train(
-            work.recipe, work.seed, work.steps, device=work.device, told=lambda at, all: progress("training", at, all)
-        )
-        last = restored(work.recipe, kept.weights[-1], work.device)
+        kept = train(work.recipe, work.seed, work.steps, told=lambda at, all: progress("training", at, all))
+        last = restored(work.recipe, kept.weights[-1], "cpu")
         found = ablation(last, held_out(work.recipe.probes, _JUDGED, seed=work.seed))
         data = xr.Dataset(
             {

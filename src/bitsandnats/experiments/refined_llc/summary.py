@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bitsandnats.experiments.heads.chains import temperature
 from bitsandnats.experiments.heads.text import LABELS
 from bitsandnats.experiments.heads.units import Row
 from bitsandnats.experiments.refined_llc import tables
 from bitsandnats.experiments.refined_llc.plan import METHODS, OWN, RULES, Plan
-from bitsandnats.experiments.refined_llc.tables import TRACE
+from bitsandnats.experiments.refined_llc.tables import NOISE, POOLED, TRACE
 from bitsandnats.experiments.sheets import number, sheet, spread
 
 TITLE = "Refined LLCs of attention heads over training"
@@ -24,14 +25,14 @@ def study_summary(plan: Plan, trainings: Sequence[Row], checkpoints: Sequence[Ro
     """
     curves = tables.curve_rows(plan, trainings, checkpoints)
     summary: Row = {
-        "schema": 1,
+        "schema": 2,
         "kind": "refined-llc",
         "title": TITLE,
         "provenance": made,
         "settings": plan.run_settings(),
         "rule": "\n\n".join(RULES),
         "facts": facts(plan),
-        "quantities": [*plan.data, TRACE],
+        "quantities": [*plan.data, NOISE, TRACE],
         "trainings": sorted(trainings, key=lambda r: r["seed"]),
         "curves": curves,
         "agreement": tables.agreement_rows(plan, curves),
@@ -44,34 +45,38 @@ def study_summary(plan: Plan, trainings: Sequence[Row], checkpoints: Sequence[Ro
 
 def facts(plan: Plan) -> list[str]:
     """What was trained and sampled."""
-    own = plan.sampling
+    texts = plan.texts * len(plan.recipe.kinds)
     return [
         f"Networks: {plan.recipe.words()} Checkpoints at {', '.join(map(str, plan.steps))}.",
-        f"Chains on one head at a time: {own.chains} of {own.draws} draws after {own.burn_in} discarded, SGLD from w*, "
-        f"batches of {own.batch_size} texts, γ = {own.gamma:g}, nβ = {own.nbeta:g}, ε = {own.step_size:g}.",
-        f"Traces by {own.probes} random vectors a head.",
+        f"L is the mean over {texts} of the training texts, of every kind as many as it weighs, or over as many other "
+        f"texts of one kind. Chains on one head at a time: {plan.sampling.words(temperature(texts))}.",
+        f"λ̂ at nβ = 0: nβ times the rise of L under {2 * plan.noises} draws of N(w*, 1/γ). Traces by {plan.probes} "
+        "random vectors a head.",
     ]
 
 
 def verdict(summary: Row) -> dict[str, str]:
-    """Do heads of one label have curves of one shape, more so than by the trace of the Hessian?"""
-    best = {name: _mean(summary, name) for name in dict.fromkeys(a["quantity"] for a in summary["agreement"])}
+    """Do heads of one label have curves of one shape, more so than by the trace of the Hessian or by noise?"""
+    rows = summary["agreement"]
+    pooled = [a for a in rows if a["seed"] == POOLED]
+    best = {name: _mean(pooled or rows, name) for name in dict.fromkeys(a["quantity"] for a in rows)}
     if not best:
         return {"status": "not judged", "text": "No network is wholly measured yet."}
-    trace = best.pop(TRACE)
+    baselines = {name: best.pop(name) for name in (TRACE, NOISE)}
     name = max(best, key=best.__getitem__)
-    words = "λ̂ on the training data" if name == OWN else name if name.startswith("λ̂") else f"λ̂ on {name} texts"
+    over = "methods, all networks pooled" if pooled else "methods and networks"
     text = (
-        f"Grouped by the shape of their curves, heads agree with their labels by ablation best for {words}: adjusted "
-        f"Rand index {best[name]:.2f}, the mean over methods and networks, where chance gives 0 and the Hessian's "
-        f"trace {trace:.2f}"
+        f"Grouped by the shape of their curves, heads agree with their labels by ablation best for {_words(name)}: "
+        f"adjusted Rand index {best[name]:.2f}, the mean over {over}, where chance gives 0, the Hessian's trace "
+        f"{baselines[TRACE]:.2f} and λ̂ at nβ = 0 {baselines[NOISE]:.2f}"
     )
-    status = "recovered" if best[name] >= 0.5 else "in part" if best[name] > max(trace, 0.1) else "not recovered"
+    least = max(*baselines.values(), 0.1)
+    status = "recovered" if best[name] >= max(0.5, least) else "in part" if best[name] > least else "not recovered"
     return {"status": status, "text": f"{text}."}
 
 
-def _mean(summary: Row, name: str) -> float:
-    own = [a[m] for a in summary["agreement"] if a["quantity"] == name for m in METHODS]
+def _mean(rows: Sequence[Row], name: str) -> float:
+    own = [a[m] for a in rows if a["quantity"] == name for m in METHODS]
     return sum(own) / len(own)
 
 
@@ -79,10 +84,12 @@ def findings(summary: Row) -> list[str]:
     """One sentence a question."""
     said = []
     for name in dict.fromkeys(a["quantity"] for a in summary["agreement"]):
-        own = [a for a in summary["agreement"] if a["quantity"] == name]
-        words = name if name in (TRACE,) or name.startswith("λ̂") else f"λ̂ on {_data(name)}"
+        own = [a for a in summary["agreement"] if a["quantity"] == name and a["seed"] != POOLED]
         each = ", ".join(f"{m} {spread([a[m] for a in own])}" for m in METHODS)
-        said.append(f"{words}: adjusted Rand index {each} (mean ± s.d. over {len(own)} networks).")
+        text = f"{_words(name)}: adjusted Rand index {each} (mean ± s.d. over {len(own)} networks)"
+        for a in (a for a in summary["agreement"] if a["quantity"] == name and a["seed"] == POOLED):
+            text += "; pooled, " + ", ".join(f"{m} {a[m]:+.2f} (p = {a['p'][m]:.2g})" for m in METHODS)
+        said.append(f"{text}.")
     judged = [s for s in summary["special"] if s["agrees"] is not None]
     if judged:
         agree = sum(s["agrees"] for s in judged)
@@ -95,6 +102,10 @@ def findings(summary: Row) -> list[str]:
         wrong, caution = (sum(s == kind for s in statuses) for kind in ("not usable", "usable with caution"))
         said.append(f"Of {len(statuses)} estimates {wrong} are not usable and {caution} usable with caution.")
     return said + summary["failed"]
+
+
+def _words(name: str) -> str:
+    return name if name == TRACE or name.startswith("λ̂") else f"λ̂ on {_data(name)}"
 
 
 def _data(name: str) -> str:
@@ -110,10 +121,12 @@ def sheets(plan: Plan, summary: Row) -> list[Row]:
             "Groups of curves against labels",
             ("network", "curves of", "labels", *METHODS),
             [
-                (str(a["seed"]), a["quantity"], str(a["labels"]), *(f"{a[m]:+.2f}" for m in METHODS))
+                (str(a["seed"]), _words(a["quantity"]), str(a["labels"]),
+                 *(f"{a[m]:+.2f} (p = {a['p'][m]:.2g})" for m in METHODS))
                 for a in summary["agreement"]
             ],
-            notes=("Adjusted Rand index, into as many groups as there are labels.",),
+            notes=("Adjusted Rand index, into as many groups as there are labels; p: the chance of as large a one "
+                   "where the labels are dealt anew among the heads.",),
         ),
         sheet(
             "Networks",
@@ -136,7 +149,7 @@ def sheets(plan: Plan, summary: Row) -> list[Row]:
         ),
     ]  # fmt: skip
     for name in summary["quantities"]:
-        words, unit = (TRACE, "nats per squared unit of weight") if name == TRACE else (f"λ̂ on {_data(name)}", "nats")
+        words, unit = _words(name), "nats per squared unit of weight" if name == TRACE else "nats"
         tabulated.append(
             sheet(
                 f"{words} over training",

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.special import comb
 
 from bitsandnats.estimators.curves import cluster_curves
 from bitsandnats.experiments.heads.units import Row
 from bitsandnats.experiments.refined_llc.plan import METHODS, OWN, Plan
 
 TRACE = "Hessian trace"
+NOISE = "λ̂ at nβ = 0"
+"""nβ times the rise of L under noise of the chains' pull, in the place of λ̂."""
 
 
 def curve_rows(plan: Plan, trainings: Sequence[Row], checkpoints: Sequence[Row]) -> list[Row]:
@@ -33,33 +34,52 @@ def curve_rows(plan: Plan, trainings: Sequence[Row], checkpoints: Sequence[Row])
                 values = {"values": [c["llc"][i][j] for c in own], "se": [c["se"][i][j] for c in own]}
                 statuses = [c["status"][i][j] for c in own]
                 rows.append({**place, "quantity": name, **values, "statuses": statuses})
-            values = {"values": [c["trace"][i] for c in own], "se": [c["trace_se"][i] for c in own]}
-            rows.append({**place, "quantity": TRACE, **values, "statuses": []})
+            for name, key in ((NOISE, "noise"), (TRACE, "trace")):
+                values = {"values": [c[key][i] for c in own], "se": [c[f"{key}_se"][i] for c in own]}
+                rows.append({**place, "quantity": name, **values, "statuses": []})
     return rows  # fmt: skip
+
+
+POOLED = "all"
 
 
 def agreement_rows(plan: Plan, curves: Sequence[Row]) -> list[Row]:
     """One row a seed and quantity whose curves are whole: the adjusted Rand index of its groups by each method.
 
-    `λ̂, all data` are the curves on all of the data one behind the other.
+    `λ̂, all data` are the curves on all of the data one behind the other; seed `all` the heads of all networks pooled,
+    once every network's curves are whole.
     """
+    whole = [
+        seed
+        for seed in plan.seed_range
+        if any(c["seed"] == seed for c in curves)
+        and all(len(c["steps"]) == len(plan.steps) for c in curves if c["seed"] == seed)
+    ]
+    groups: list[tuple[Any, list[int]]] = [(seed, [seed]) for seed in whole]
+    if len(whole) == plan.seeds > 1:
+        groups.append((POOLED, whole))
     rows = []
-    for seed in plan.seed_range:
-        own = [c for c in curves if c["seed"] == seed]
-        by = {name: [c for c in own if c["quantity"] == name] for name in (*plan.data, TRACE)}
-        if not own or any(len(c["steps"]) < len(plan.steps) for c in own):
-            continue
+    for seed, seeds in groups:
+        own = [c for c in curves if c["seed"] in seeds]
+        by = {name: [c for c in own if c["quantity"] == name] for name in (*plan.data, NOISE, TRACE)}
         roles = [c["role"] for c in by[OWN]]
         shapes = {name: shape(np.array([c["values"] for c in some])) for name, some in by.items()}
         if len(plan.data) > 1:
             shapes["λ̂, all data"] = np.concatenate([shapes[name] for name in plan.data], 1)
         for name, values in shapes.items():
             count = min(len(set(roles)), len(np.unique(values.round(9), axis=0)))
-            groups = {m: cluster_curves(values, count, method=m, seed=seed) for m in METHODS}
-            found = {m: adjusted_rand(groups[m].tolist(), roles) for m in METHODS}
-            own_groups = {m: groups[m].tolist() for m in METHODS}
-            rows.append({"seed": seed, "quantity": name, "labels": len(set(roles)), **found, "groups": own_groups})
+            found = {m: cluster_curves(values, count, method=m, seed=plan.seed).tolist() for m in METHODS}
+            index = {m: adjusted_rand(found[m], roles) for m in METHODS}
+            p = {m: chance(found[m], roles) for m in METHODS}
+            rows.append({"seed": seed, "quantity": name, "labels": len(set(roles)), **index, "p": p, "groups": found})
     return rows
+
+
+def chance(found: Sequence[Any], truth: Sequence[Any], *, draws: int = 200) -> float:
+    """The chance of as large an adjusted Rand index where the labels are dealt anew."""
+    random, own = np.random.default_rng(0), adjusted_rand(found, truth)
+    dealt = [adjusted_rand(found, list(random.permutation(list(truth)))) for _ in range(draws)]
+    return (1 + sum(x >= own - 1e-12 for x in dealt)) / (1 + draws)
 
 
 def shape(curves: Float[ndarray, "head checkpoint"]) -> Float[ndarray, "head checkpoint"]:
@@ -74,10 +94,12 @@ def adjusted_rand(found: Sequence[Any], truth: Sequence[Any]) -> float:
 
     Checked in `tests/experiments/test_refined_llc.py`.
     """
-    table = np.array([[sum(a == x and b == y for a, b in zip(found, truth, strict=True)) for y in dict.fromkeys(truth)]
-                      for x in dict.fromkeys(found)])  # fmt: skip
-    both, one, other = (float(comb(part, 2).sum()) for part in (table, table.sum(1), table.sum(0)))
-    expected = one * other / comb(len(found), 2)
+    one_of, other_of = ({name: i for i, name in enumerate(dict.fromkeys(own))} for own in (found, truth))
+    table = np.zeros((len(one_of), len(other_of)))
+    for a, b in zip(found, truth, strict=True):
+        table[one_of[a], other_of[b]] += 1
+    both, one, other = (float((part * (part - 1) / 2).sum()) for part in (table, table.sum(1), table.sum(0)))
+    expected = one * other / (len(found) * (len(found) - 1) / 2)
     most = (one + other) / 2
     return 1.0 if most == expected else (both - expected) / (most - expected)
 

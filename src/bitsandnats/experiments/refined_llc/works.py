@@ -15,6 +15,7 @@ from bitsandnats.component import on_component
 from bitsandnats.curvature import hessian_vector
 from bitsandnats.errors import BitsAndNatsError, StoreError
 from bitsandnats.estimators.llc import estimate
+from bitsandnats.experiments.heads.chains import chain_settings, noise_rise, temperature
 from bitsandnats.experiments.heads.training import texts
 from bitsandnats.experiments.heads.units import TrainWork, network, plain_key, recorded, task_of, training_texts
 from bitsandnats.experiments.refined_llc.plan import OWN, Plan
@@ -23,6 +24,7 @@ from bitsandnats.task import Task
 
 _OTHER = 300_000  # seeds of texts that no network was trained on
 _TRACE_TEXTS = 64
+_ARRAYS = ("llc", "se", "trace", "trace_se", "noise", "noise_se", "status")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def measured(work: Checkpoint, progress: Progress) -> dict[str, Any]:
     """
     plan, own = work.plan, work.network
     row: dict[str, Any] = {"seed": own.seed, "step": work.step, "failed": None}
-    key = plain_key([plan.recipe, plan.data, plan.texts, plan.sampling, own.seed, work.step, plan.device])
+    key = plain_key([plan.recipe, plan.data, plan.texts, plan.sampling, plan.probes, plan.noises, own.seed, work.step])
     try:
         record, data = recorded(own.folder, f"{own.label}-{work.step}", "heads", key, lambda: _sampled(work, progress))
     except StoreError:
@@ -56,29 +58,36 @@ def measured(work: Checkpoint, progress: Progress) -> dict[str, Any]:
     except BitsAndNatsError as error:
         return row | {"failed": str(error)}
     progress("sampling", 1, 1)
-    return row | record | {name: data[name].values.tolist() for name in ("llc", "se", "trace", "trace_se", "status")}
+    return row | record | {name: data[name].values.tolist() for name in _ARRAYS}
 
 
 def _sampled(work: Checkpoint, progress: Progress) -> tuple[dict[str, Any], xr.Dataset]:
     began, plan, seed = time.perf_counter(), work.plan, work.network.seed
     module = network(work.network, work.step)
     tasks = [task_of(module, _texts(plan, name, seed)) for name in plan.data]
-    settings = plan.sampling.settings(seed=seed, device=plan.device)
     heads = plan.recipe.components
     found, total = [], len(heads) * len(tasks)
     for head in heads:
         for task in tasks:
-            found.append(estimate(sample(on_component(task, head), settings)))
+            alone = on_component(task, head)
+            settings = chain_settings(alone, plan.sampling, seed=seed, statistics="step")
+            found.append(estimate(sample(alone, settings)))
             progress("sampling", len(found), total)
-    traces = [head_trace(tasks[0], head, probes=plan.sampling.probes, seed=seed) for head in heads]
+    traces = [head_trace(tasks[0], head, probes=plan.probes, seed=seed) for head in heads]
+    nbeta = temperature(len(tasks[0].data))
+    gamma = plan.sampling.ratio * nbeta
+    noises = [noise_rise(on_component(tasks[0], head), gamma, draws=plan.noises, seed=seed) for head in heads]
     shape = (len(heads), len(tasks))
     data = xr.Dataset(
         {
             "llc": (("head", "data"), np.array([one.llc for one in found]).reshape(shape)),
             "se": (("head", "data"), np.array([one.se for one in found]).reshape(shape)),
             "status": (("head", "data"), np.array([one.verdict.status for one in found]).reshape(shape)),
+            "rhat": (("head", "data"), np.array([one.figures.get("rhat", np.nan) for one in found]).reshape(shape)),
             "trace": ("head", np.array([value for value, _ in traces])),
             "trace_se": ("head", np.array([se for _, se in traces])),
+            "noise": ("head", nbeta * np.array([value for value, _ in noises])),
+            "noise_se": ("head", nbeta * np.array([se for _, se in noises])),
         },
         coords={"head": list(heads), "data": list(plan.data)},
     )

@@ -5,25 +5,31 @@ from typing import Any, NamedTuple
 
 from bitsandnats.errors import InputError, message
 from bitsandnats.experiments.heads.ablation import RULE as ABLATION_RULE
+from bitsandnats.experiments.heads.chains import RULE as CHAINS_RULE
+from bitsandnats.experiments.heads.chains import Sampling
 from bitsandnats.experiments.heads.training import Recipe
 from bitsandnats.settings import Settings
 
 KINDS = ("mixed", "bigram", "skip", "induction", "bracket", "induction", "induction")
 """Kinds of text that networks are trained on; induction heads form sooner where there is more for them."""
 
-CONTROL = 1e-6
-"""nβ of the control: chains that the pull and the noise alone move."""
+RATIO = 0.1
+"""γ/nβ, by the rule."""
+
+RATIOS = (3.0, 1.0, 0.3, 0.1, 0.03)
+"""At which the rise of L is compared with that by noise."""
 
 SHIFT = 0.1
 """δh: share of the data that a shift replaces."""
 
-READINGS = ("posterior", "control", "published", "whole", "disjoint", "disjoint-control")
+READINGS = ("posterior", "control", "whole", "published", "disjoint", "disjoint-control")
 """Posterior: per token. Control: the same at nβ = 0. Published: the same with the paper's nβ, γ and ε. Whole: responses
 to data of which a share δh has been replaced, from other chains and other texts. Disjoint: two networks side by side,
 and the same at nβ = 0."""
 
 RULES = (
     ABLATION_RULE,
+    CHAINS_RULE,
     "Chosen on a pilot of the first network. "
     "A head's specific response to a token is (χ/⟨φ⟩ − shift)/⟨φ⟩, from its own chains alone: −k "
     "where what moves the head raises that token's loss k times as much beyond the mean loss. Its structure by "
@@ -36,8 +42,8 @@ RULES = (
 )
 
 
-class Sampling(NamedTuple):
-    """How chains are run: SGLD from w*.
+class Published(NamedTuple):
+    """How chains with the paper's settings are run: SGLD from w*.
 
     Attributes:
         chains, burn_in, draws: of each set of chains.
@@ -57,25 +63,23 @@ class Sampling(NamedTuple):
     nbeta: float
     step_size: float
 
-    def settings(self, *, seed: int, nbeta: float | None = None, device: str = "cpu") -> Settings:
+    def settings(self, *, seed: int) -> Settings:
         """As settings of the sampler.
 
         Args:
             seed: of the chains.
-            nbeta: in place of its own.
-            device: on a GPU all chains run at once.
         """
         return Settings(
             sampler="sgld",
             step_size=self.step_size,
             gamma=self.gamma,
-            nbeta=self.nbeta if nbeta is None else nbeta,
+            nbeta=self.nbeta,
             batch_size=self.batch_size,
             chains=self.chains,
             burn_in=self.burn_in,
             draws=self.draws,
             seed=seed,
-            mode="loop" if device == "cpu" else "vmap",
+            mode="vmap",
             baseline="none",
             statistics="none",
         )
@@ -89,11 +93,12 @@ class Plan:
         recipe: of the networks.
         part: of each of the two networks side by side.
         seeds: networks.
-        texts: of each kind named in the recipe, that losses are of.
+        texts: of each kind named in the recipe, of which L is the mean.
         probe: texts of each kind whose tokens are followed.
-        reference: texts whose mean loss stands for L.
-        sampling: of all chains.
-        published: of those with the paper's settings.
+        shifted: texts of each kind named, of which L is the mean where the data are shifted.
+        sampling: of all chains but those with the paper's settings.
+        published: of those.
+        pilot: of the chains that the ratios are compared by.
         device: where.
         seed: the first seed.
     """
@@ -103,9 +108,10 @@ class Plan:
     seeds: int
     texts: int
     probe: int
-    reference: int
+    shifted: int
     sampling: Sampling
-    published: Sampling
+    published: Published
+    pilot: Sampling
     device: str
     seed: int
 
@@ -123,9 +129,10 @@ class Plan:
             "seeds": self.seeds,
             "texts": self.texts,
             "probe": self.probe,
-            "reference": self.reference,
+            "shifted": self.shifted,
             "sampling": self.sampling._asdict(),
             "published": self.published._asdict(),
+            "pilot": self.pilot._asdict(),
             "device": self.device,
             "seed": self.seed,
         }
@@ -136,7 +143,7 @@ def susceptibility_plan(*, seeds: int | None = None, small: bool = False, device
 
     Args:
         seeds: networks; None = 3, of a small run 1.
-        small: a short training and short chains.
+        small: few texts and short chains.
         device: cpu, cuda …
         seed: the first seed.
 
@@ -146,21 +153,21 @@ def susceptibility_plan(*, seeds: int | None = None, small: bool = False, device
     count = (1 if small else 3) if seeds is None else seeds
     if count < 1:
         raise InputError(message(expected="at least one of seeds", got=str(count), do="give 1 or more"))
+    recipe = Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400)
     if small:
-        recipe = Recipe(2, 32, 4, KINDS, 300, 0.02, 16, 600)
-        sampling = Sampling(2, 20, 60, 20, 8, 1000.0, 300.0, 2e-4)
+        sampling, published = Sampling(4, 10, 24, RATIO), Published(4, 50, 200, 50, 16, 300.0, 30.0, 1e-3)
     else:
-        recipe = Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400)
-        sampling = Sampling(4, 130, 400, 100, 16, 300.0, 300.0, 2e-4)
+        sampling, published = Sampling(8, 16, 48, RATIO), Published(8, 100, 400, 100, 16, 300.0, 30.0, 1e-3)
     return Plan(
         recipe=recipe,
-        part=recipe._replace(width=32, heads=2, steps=min(recipe.steps, 600)),
+        part=recipe._replace(width=32, heads=2, steps=600),
         seeds=count,
-        texts=20 if small else 200,
-        probe=2 if small else 16,
-        reference=35 if small else 140,
+        texts=4 if small else 15,
+        probe=8 if small else 32,
+        shifted=10 if small else 40,
         sampling=sampling,
-        published=sampling._replace(gamma=300.0, nbeta=30.0, step_size=1e-3),
+        published=published,
+        pilot=Sampling(2, 6, 6, RATIO) if small else Sampling(4, 8, 8, RATIO),
         device=device,
         seed=seed,
     )

@@ -6,13 +6,18 @@ from typing import Any
 
 from bitsandnats._types import Progress, silent
 from bitsandnats.experiments.conduct import Weighted, conduct
+from bitsandnats.experiments.heads.training import CHECKPOINTS, growing_steps
 from bitsandnats.experiments.heads.units import Row, TrainWork, trained
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.experiments.susceptibility.disjoint import KINDS
 from bitsandnats.experiments.susceptibility.plan import READINGS, Plan
+from bitsandnats.experiments.susceptibility.pull import Pull, pulled
 from bitsandnats.experiments.susceptibility.summary import study_summary
 from bitsandnats.experiments.susceptibility.works import Reading, read
 from bitsandnats.store import Run
+
+_WEIGHTS = {"published": 0.5, "control": 0.6, "disjoint": 0.5, "disjoint-control": 0.3}
+"""Of the readings' time."""
 
 
 def susceptibility(
@@ -20,7 +25,8 @@ def susceptibility(
 ) -> Run:
     """Trains and samples all of a plan; `summary.json` and `tables.md` say what is known after each unit.
 
-    Interrupted, it continues where it stopped: a unit is one network's training, or one reading of it.
+    Interrupted, it continues where it stopped: a unit is one network's training, one reading of it, or one head
+    of it at several pulls.
 
     Args:
         out: the run folder.
@@ -38,9 +44,10 @@ def susceptibility(
     """
     trainings: list[Row] = []
     readings: list[Row] = []
+    pulls: list[Row] = []
 
     def summarise(made: dict[str, Any]) -> dict[str, Any]:
-        return study_summary(plan, trainings, readings, made)
+        return study_summary(plan, trainings, readings, pulls, made)
 
     with conduct(
         out,
@@ -59,24 +66,34 @@ def susceptibility(
                 if row["label"] in {f"s{seed}" for seed in plan.seed_range}:
                     trainings.append(row)
                     made.write()
-        units = [
-            Reading(plan, tuple(own[1:] if kind.startswith("disjoint") else own[:1]), kind)
-            for own in (works[i : i + 3] for i in range(0, len(works), 3))
-            for kind in READINGS
+        trios = [works[i : i + 3] for i in range(0, len(works), 3)]
+        units: list[Reading | Pull] = [  # first what says whether the chains are worth it
+            Pull(plan, own[0], head) for own in trios for head in range(len(plan.recipe.components))
         ]
-        with closing(made.results(read, units, Weighted(progress, "sampling", [1.0] * len(units)))) as stream:
+        units += [
+            Reading(plan, tuple(own[1:] if kind.startswith("disjoint") else own[:1]), kind)
+            for kind in READINGS
+            for own in trios
+        ]
+        weights = [_WEIGHTS.get(unit.kind, 1.0) if isinstance(unit, Reading) else 0.1 for unit in units]
+        with closing(made.results(_measured, units, Weighted(progress, "sampling", weights))) as stream:
             for _, row in stream:
-                readings.append(row)
+                (pulls if "kind" not in row else readings).append(row)
                 made.write()
         made.write()
         return made.run
+
+
+def _measured(work: Reading | Pull, progress: Progress) -> Row:
+    return read(work, progress) if isinstance(work, Reading) else pulled(work, progress)
 
 
 def networks(folder: Path, plan: Plan) -> list[TrainWork]:
     """Of every seed the network under study, then the two that stand side by side."""
     works = []
     for seed in plan.seed_range:
-        works.append(TrainWork(folder, f"s{seed}", plan.recipe, seed, (plan.recipe.steps,), plan.device))
+        steps = growing_steps(plan.recipe.steps, CHECKPOINTS)
+        works.append(TrainWork(folder, f"s{seed}", plan.recipe, seed, steps, plan.device))
         for place, kinds in enumerate(KINDS):
             recipe = plan.part._replace(kinds=kinds)
             works.append(TrainWork(folder, f"s{seed}-part{place}", recipe, seed, (recipe.steps,), plan.device))

@@ -1,6 +1,7 @@
 """What is made of the readings: specific responses, separation, agreement with ablations, additivity, modules."""
 
 from collections.abc import Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from scipy.stats import rankdata
 from bitsandnats.estimators.curves import cluster_curves
 from bitsandnats.experiments.heads.text import LABELS, STRUCTURES
 from bitsandnats.experiments.heads.units import Row
+from bitsandnats.experiments.susceptibility.components import RANK, families_of
 from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
 
-_RANK = 3
 _SAME = 1e-4  # of the responses' s.d.: closer than that is the same
 
 
@@ -27,9 +28,8 @@ def head_rows(reading: Row, roles: Sequence[str], rise: Sequence[Sequence[float]
         labels: of the tokens of the columns.
     """
     data = reading["data"]
-    chi, phi = data["susceptibility"].values, data["phi"].values
-    means = by_label(data["specific"].values, labels)
-    loadings, _ = principal(chi)
+    phi, means = data["phi"].values, by_label(data["specific"].values, labels)
+    loadings = {name: data[f"{name} loadings"].values.tolist() for name in families_of(reading)}
     rows = []
     for i, name in enumerate(data["component"].values):
         own = dict(zip(LABELS, map(float, means[i]), strict=True))
@@ -45,15 +45,15 @@ def head_rows(reading: Row, roles: Sequence[str], rise: Sequence[Sequence[float]
                 "specific": own,
                 "found": min(STRUCTURES, key=own.__getitem__),
                 "contrast": float(np.mean(others)) - own["induction"],
-                "loadings": [float(x) for x in loadings[i]],
-                "reliability": _least(data, i),
+                "loadings": {family: each[i] for family, each in loadings.items()},
+                "reliability": _least(data, "specific", i),
             }
         )
     return rows
 
 
-def _least(data: Any, i: int) -> float | None:
-    both = [float(data[f"reliability_over_{half}"].values[i]) for half in ("chains", "draws")]
+def _least(data: Any, what: str, i: int) -> float | None:
+    both = [float(data[f"{what}_over_{half}"].values[i]) for half in ("chains", "draws")]
     known = [value for value in both if np.isfinite(value)]
     return min(known) if known else None
 
@@ -63,46 +63,46 @@ def by_label(values: Float[ndarray, "head column"], labels: ndarray) -> Float[nd
     return np.stack([values[:, labels == name].mean(1) for name in LABELS], 1)
 
 
-def principal(chi: Float[ndarray, "head column"]) -> tuple[Float[ndarray, "head pc"], Float[ndarray, " pc"]]:
-    """Loadings of the heads and shares of the variance of the standardised responses, columns as observations.
-
-    The sign of each is such that its largest loading is positive.
-    """
-    away = chi - chi.mean(1, keepdims=True)
-    spread = away.std(1, keepdims=True)
-    matrix = np.divide(away, spread, out=np.zeros_like(away), where=spread > 0)
-    left, size, _ = np.linalg.svd(matrix, full_matrices=False)
-    loadings = left[:, :_RANK] * np.sign(left[np.abs(left).argmax(0), range(left.shape[1])])[:_RANK]
-    return loadings, (size**2 / (size**2).sum())[:_RANK]
-
-
 def seed_row(reading: Row, heads: Sequence[Row]) -> Row:
     """One row a seed and reading: is it reliable, does it separate, does it agree with the ablations?"""
     known = [h for h in heads if h["role"] != "idle"]
-    structure = {"previous token": "induction"}
-    agree = sum(h["found"] == structure.get(h["role"], h["role"]) for h in known)
+    agree = sum(h["found"] == expected(h) for h in known)
     rises = [h["rise"][s] for h in known for s in STRUCTURES]
     responses = [-h["specific"][s] for h in known for s in STRUCTURES]
     induction = [h for h in heads if h["role"] == "induction"]
     others = [h for h in heads if h["role"] not in ("induction", "previous token")]
-    _, explained = principal(reading["data"]["susceptibility"].values)
     row = {name: reading[name] for name in ("seed", "kind", "verdict", "loss", "center_loss", "seconds", "columns")}
     return row | {
         "reliability": reading["reliability"]["reliability"],
+        "specific_reliability": reading["specific_reliability"]["reliability"],
+        "ess": reading["reliability"]["ess"],
+        "acceptance": min(reading["acceptance"]) if "acceptance" in reading else None,
         "heads": len(heads),
         "judged": len(known),
         "agree": agree,
         "correlation": float(np.corrcoef(rankdata(rises), rankdata(responses))[0, 1]) if len(known) > 1 else None,
         "induction": len(induction),
+        "others": len(others),
         "margin": None if not induction or not others else min(_c(induction)) - max(_c(others)),
-        "separating": [_separates([h["loadings"][k] for h in induction], [h["loadings"][k] for h in others])
-                       for k in range(_RANK)],
-        "explained": [float(x) for x in explained],
-    }  # fmt: skip
+        "separating": {
+            name: [_separates(_loading(induction, name, k), _loading(others, name, k)) for k in range(RANK)]
+            for name in heads[0]["loadings"]
+        },
+        "explained": {name: reading["data"][f"{name} explained"].values.tolist() for name in families_of(reading)},
+    }
+
+
+def expected(head: Row) -> str:
+    """The structure that a head's label by ablation stands for."""
+    return {"previous token": "induction"}.get(head["role"], head["role"])
 
 
 def _c(rows: Sequence[Row]) -> list[float]:
     return [row["contrast"] for row in rows]
+
+
+def _loading(rows: Sequence[Row], family: str, place: int) -> list[float]:
+    return [row["loadings"][family][place] for row in rows]
 
 
 def _separates(one: Sequence[float], other: Sequence[float]) -> bool | None:
@@ -110,6 +110,50 @@ def _separates(one: Sequence[float], other: Sequence[float]) -> bool | None:
     if not one or not other:
         return None
     return min(one) > max(other) or max(one) < min(other)
+
+
+def agreement(heads: Sequence[Row], *, draws: int = 4000) -> Row | None:
+    """How many labels are found, how many would be by chance, and the chance of as many.
+
+    Chance: labels by ablation dealt anew among the heads of each network.
+
+    Args:
+        heads: of one kind of chains, idle ones aside.
+        draws: deals.
+    """
+    if not heads:
+        return None
+    random = np.random.default_rng(0)
+    by: dict[int, list[Row]] = {}
+    for h in heads:
+        by.setdefault(h["seed"], []).append(h)
+    dealt = np.zeros(draws)
+    for own in by.values():
+        found, truth = np.array([h["found"] for h in own]), np.array([expected(h) for h in own])
+        dealt += (random.permuted(np.tile(truth, (draws, 1)), axis=1) == found).sum(1)
+    agree = sum(h["found"] == expected(h) for h in heads)
+    p = float((1 + (dealt >= agree).sum()) / (1 + draws))
+    return {"agree": agree, "heads": len(heads), "chance": float(dealt.mean()), "p": p}
+
+
+def separation(seeds: Sequence[Row]) -> Row | None:
+    """In how many networks the margin is above 0, and how many would be were the heads' order by contrast random."""
+    judged = [s for s in seeds if s["margin"] is not None]
+    if not judged:
+        return None
+    chance = sum(1 / comb(s["induction"] + s["others"], s["induction"]) for s in judged)
+    return {"separated": sum(s["margin"] > 0 for s in judged), "networks": len(judged), "chance": chance}
+
+
+def pull_rows(plan: Plan, pulls: Sequence[Row]) -> list[Row]:
+    """One row a seed: at each ratio the median over heads of the rise of L over that by noise, and the largest."""
+    rows = []
+    for seed in plan.seed_range:
+        own = [p for p in pulls if p["seed"] == seed and not p["failed"]]
+        if own:
+            share = np.array([p["rise"] for p in own]) / np.array([p["noise"] for p in own])
+            rows.append({"seed": seed, "median": np.median(share, 0).tolist(), "largest": share.max(0).tolist()})
+    return rows
 
 
 def additivity_points(posterior: Row, whole: Row) -> list[Row]:
@@ -129,13 +173,24 @@ def additivity_points(posterior: Row, whole: Row) -> list[Row]:
 
 
 def additivity(points: Sequence[Row]) -> Row | None:
-    """r, and the slope that has no favourite among two noisy sides: s.d. over s.d."""
+    """r, and the slope that has no favourite among two noisy sides: s.d. over s.d.; and r within heads.
+
+    Within: of each head's responses to the kinds of text less their mean, over that head's s.d. Heads differ by a
+    factor of their own, which alone makes r large.
+    """
     if len(points) < 3:
         return None
     x, y = (np.array([p[name] for p in points]) for name in ("whole", "tokens"))
     slope = float(y.std() / x.std())
     r = float(np.corrcoef(x, y)[0, 1])
-    return {"points": len(points), "r": r, "slope": slope, "met": r >= 0.95 and abs(slope * SHIFT - 1) <= 0.1}
+    owners = [(p["seed"], p["head"]) for p in points]
+    parts = [np.array([i for i, own in enumerate(owners) if own == owner]) for owner in dict.fromkeys(owners)]
+    away = [[(v[own] - v[own].mean()) / (x[own].std() or 1.0) for own in parts] for v in (x, y)]
+    within = [np.concatenate(each) for each in away]
+    spread = min(w.std() for w in within)
+    r_within = float(np.corrcoef(*within)[0, 1]) if spread > 0 else None
+    met = r >= 0.95 and abs(slope * SHIFT - 1) <= 0.1
+    return {"points": len(points), "r": r, "slope": slope, "r_within": r_within, "met": met}
 
 
 def module_row(reading: Row) -> Row:

@@ -1,20 +1,23 @@
 """What is sampled of a trained network, each a stored unit: susceptibilities, their control, their sums."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
-import bitsandnats.recipes.attribution.response as response
 from bitsandnats import losses
-from bitsandnats._tree import tensors
 from bitsandnats._types import Progress
+from bitsandnats.component import on_component
 from bitsandnats.errors import BitsAndNatsError, StoreError
-from bitsandnats.estimators.susceptibility import Susceptibility
+from bitsandnats.estimators.susceptibility import Susceptibility, component_trees
+from bitsandnats.estimators.susceptibility import susceptibility as read_susceptibility
+from bitsandnats.experiments.heads.chains import chain_settings, noise_settings
 from bitsandnats.experiments.heads.text import LABELS
 from bitsandnats.experiments.heads.training import held_out, texts
 from bitsandnats.experiments.heads.units import (
@@ -26,8 +29,12 @@ from bitsandnats.experiments.heads.units import (
     task_of,
     training_texts,
 )
+from bitsandnats.experiments.susceptibility.components import kept_components
 from bitsandnats.experiments.susceptibility.disjoint import KINDS, SideBySide, components, raised
-from bitsandnats.experiments.susceptibility.plan import CONTROL, SHIFT, Plan
+from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
+from bitsandnats.observables.subsets import as_subset
+from bitsandnats.recipes.attribution.observation import observe
+from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
 _OTHER = 500_000  # apart from other seeds: texts and chains of the second run
@@ -82,63 +89,54 @@ def read(work: Reading, progress: Progress) -> dict[str, Any]:
 
 def _key(work: Reading) -> Any:
     plan = work.plan
-    return plain_key(
-        [
-            work.kind,
-            plan.recipe,
-            plan.part,
-            plan.texts,
-            plan.probe,
-            plan.reference,
-            _settings(work).values(),
-            work.seed,
-            plan.device,
-        ]
-    )
+    chains = plan.published if work.kind == "published" else plan.sampling
+    sizes = [plan.texts, plan.probe, plan.shifted]
+    return plain_key([work.kind, plan.recipe, plan.part, sizes, chains, work.seed, plan.device])
 
 
 def _sampled(work: Reading, progress: Progress) -> tuple[dict[str, Any], xr.Dataset]:
     began = time.perf_counter()
-    found = (_side_by_side if work.kind.startswith("disjoint") else _of_heads)(work, progress)
+    found, settings = (_side_by_side if work.kind.startswith("disjoint") else _of_heads)(work, progress)
+    own = found.specific_reliability()
     record = {"reliability": found.reliability.record(), "verdict": found.verdict.status}
+    record |= {"specific_reliability": own.record(), "specific_verdict": own.verdict.status}
     record |= {"seconds": time.perf_counter() - began, "columns": int(found.susceptibility.shape[1])}
-    full = found.tree["draws"].dataset["loss"].values
-    record |= {"center_loss": _center(found), "loss": float(full.mean())}
-    data = found.dataset.drop_vars(["susceptibility_se"])
+    full = found.tree["draws"].dataset
+    record |= {"center_loss": _center(found), "loss": float(full["loss"].values.mean()), "settings": settings.values()}
+    if "acceptance" in full:
+        runs = [full, *(part["draws"].dataset for part in component_trees(found.tree))]
+        record["acceptance"] = [float(run["acceptance"].values.mean()) for run in runs]
+    data = found.dataset.drop_vars(["susceptibility_se"]).drop_attrs()
+    halves = {"chains": own.over_chains, "draws": own.over_draws}
+    data = data.assign({f"specific_over_{half}": ("component", rows) for half, rows in halves.items()})
+    data = data.assign(kept_components(found))
     matrices = {"susceptibility": found.susceptibility, "specific": found.specific()}
     return record, data.assign({name: (("component", "column"), m.astype(np.float32)) for name, m in matrices.items()})
 
 
-def _of_heads(work: Reading, progress: Progress) -> Susceptibility:
+def _of_heads(work: Reading, progress: Progress) -> tuple[Susceptibility, Settings]:
     plan, seed = work.plan, work.seed
-    own = training_texts(plan.recipe, seed, plan.texts)
-    task = task_of(network(work.networks[0], plan.recipe.steps), own)
-    reference = list(range(0, len(task.data), max(1, len(task.data) // plan.reference)))
-    if work.kind == "whole":
-        probes = {kind: _shifted(task, reference, kind, work) for kind in plan.recipe.probes}
+    task = task_of(network(work.networks[0], plan.recipe.steps), training_texts(plan.recipe, seed, plan.texts))
+    whole = work.kind == "whole"
+    if whole:
+        reference = pairs(training_texts(plan.recipe, seed, plan.shifted))
+        probes = {kind: _shifted(reference, kind, seed) for kind in plan.recipe.probes}
     else:
+        reference = range(len(task.data))
         probes = {kind: pairs(held_out((kind,), plan.probe, seed=seed)) for kind in plan.recipe.probes}
-    return response.susceptibility(
-        task,
-        plan.recipe.components,
-        probes,
-        per="item" if work.kind == "whole" else "token",
-        reference=reference,
-        settings=_settings(work),
-        looks=plan.sampling.looks,
-        progress=progress,
+    return _responses(
+        work, task, plan.recipe.components, probes, _How("item" if whole else "token", reference, progress)
     )
 
 
-def _shifted(task: Task, reference: list[int], kind: str, work: Reading) -> Any:
+def _shifted(reference: tuple[Any, Any], kind: str, seed: int) -> tuple[Any, Any]:
     """The reference's texts with as many other texts of one kind as make up δh of all."""
-    count = round(len(reference) * SHIFT / (1 - SHIFT))
-    other = pairs(texts((kind,), count, seed=_OTHER + work.seed))
-    base = tensors(task.data.batch(torch.tensor(reference)))
-    return tuple(torch.cat([a.cpu(), b]) for a, b in zip(base, other, strict=True))
+    count = round(len(reference[0]) * SHIFT / (1 - SHIFT))
+    other = pairs(texts((kind,), count, seed=_OTHER + seed))
+    return torch.cat([reference[0], other[0]]), torch.cat([reference[1], other[1]])
 
 
-def _side_by_side(work: Reading, progress: Progress) -> Susceptibility:
+def _side_by_side(work: Reading, progress: Progress) -> tuple[Susceptibility, Settings]:
     plan, seed = work.plan, work.seed
     parts = [network(own, own.recipe.steps) for own in work.networks]
     module = SideBySide(*parts)
@@ -149,24 +147,50 @@ def _side_by_side(work: Reading, progress: Progress) -> Susceptibility:
         for place, kinds in enumerate(KINDS)
         for kind in kinds
     }
-    return response.susceptibility(
-        task,
-        components(plan.part),
-        probes,
-        per="token",
-        reference=range(0, len(task.data), max(1, len(task.data) // plan.reference)),
-        settings=_settings(work),
-        looks=plan.sampling.looks,
-        progress=progress,
-    )
+    return _responses(work, task, components(plan.part), probes, _How("token", range(len(task.data)), progress))
 
 
-def _settings(work: Reading) -> Any:
-    plan = work.plan
-    sampling = plan.published if work.kind == "published" else plan.sampling
-    nbeta = CONTROL if work.kind.endswith("control") else None
-    seed = work.seed + (_OTHER if work.kind == "whole" else 0)
-    return sampling.settings(seed=seed, nbeta=nbeta, device=plan.device)
+class _How(NamedTuple):
+    """What is followed: losses of items or tokens, and what L is the mean of."""
+
+    per: Literal["item", "token"]
+    reference: Any
+    progress: Progress
+
+
+def _responses(
+    work: Reading, task: Task, parts: Sequence[str], probes: dict[str, Any], how: _How
+) -> tuple[Susceptibility, Settings]:
+    """The network's chains and those of each part, each with steps and trajectories for its own stiffness."""
+    subsets = {"train": as_subset(task, how.reference)}
+    subsets |= {name: as_subset(task, chosen, per=how.per) for name, chosen in probes.items()}
+    groups: dict[str, xr.Dataset] = {}
+    whole, runs = None, 1 + len(parts)
+    for place, part in enumerate((None, *parts)):
+        own = task if part is None else on_component(task, part)
+        settings, looks = _settings(work, own)
+        tree = observe(own, subsets, settings=settings, looks=looks)
+        prefix = "" if part is None else f"component{place - 1}/"
+        groups |= {f"{prefix}{name}": child.to_dataset() for name, child in tree.children.items() if name != "subsets"}
+        if part is None:
+            whole = settings
+            groups |= {f"subsets/{name}": child.to_dataset() for name, child in tree["subsets"].children.items()}
+        root = tree.to_dataset().assign_attrs({} if part is None else {"component": part})
+        groups[prefix.rstrip("/") or "/"] = root
+        how.progress(work.kind, place + 1, runs)
+    assert whole is not None
+    return read_susceptibility(xr.DataTree.from_dict(groups), list(probes)), whole
+
+
+def _settings(work: Reading, task: Task) -> tuple[Settings, int]:
+    """Of the chains on a network or a part of it, and how many draws are looked at."""
+    plan, seed = work.plan, work.seed + (_OTHER if work.kind == "whole" else 0)
+    if work.kind == "published":
+        return plan.published.settings(seed=seed), plan.published.looks
+    settings = chain_settings(task, plan.sampling, seed=seed)
+    if work.kind.endswith("control"):
+        return noise_settings(task, settings), plan.sampling.draws
+    return settings, plan.sampling.draws // (2 if work.kind == "whole" else 1)  # that follows many texts
 
 
 def _center(found: Susceptibility) -> float:
@@ -174,6 +198,7 @@ def _center(found: Susceptibility) -> float:
     return float(own["center_loss"].sum() / own["weight"].sum())
 
 
+@lru_cache(maxsize=8)
 def column_labels(plan: Plan, seed: int) -> np.ndarray:
     """Label of the token of every column of a reading per token, in the order of the columns."""
     own = [held_out((kind,), plan.probe, seed=seed).labels.numpy().ravel() for kind in plan.recipe.probes]
