@@ -77,7 +77,7 @@ def independent_components(matrix: Float[ndarray, "component column"], rank: int
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            scores = found.fit_transform(rows.T)
+            scores = np.asarray(found.fit_transform(rows.T))
         except ConvergenceWarning:
             raise DataError(
                 message(

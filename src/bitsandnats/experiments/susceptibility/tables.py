@@ -94,7 +94,8 @@ def seed_row(reading: Row, heads: Sequence[Row]) -> Row:
 
 def expected(head: Row) -> str:
     """The structure that a head's label by ablation stands for."""
-    return {"previous token": "induction"}.get(head["role"], head["role"])
+    role = str(head["role"])
+    return {"previous token": "induction"}.get(role, role)
 
 
 def _c(rows: Sequence[Row]) -> list[float]:
@@ -186,9 +187,8 @@ def additivity(points: Sequence[Row]) -> Row | None:
     owners = [(p["seed"], p["head"]) for p in points]
     parts = [np.array([i for i, own in enumerate(owners) if own == owner]) for owner in dict.fromkeys(owners)]
     away = [[(v[own] - v[own].mean()) / (x[own].std() or 1.0) for own in parts] for v in (x, y)]
-    within = [np.concatenate(each) for each in away]
-    spread = min(w.std() for w in within)
-    r_within = float(np.corrcoef(*within)[0, 1]) if spread > 0 else None
+    one, other = (np.concatenate(each) for each in away)
+    r_within = float(np.corrcoef(one, other)[0, 1]) if min(one.std(), other.std()) > 0 else None
     met = r >= 0.95 and abs(slope * SHIFT - 1) <= 0.1
     return {"points": len(points), "r": r, "slope": slope, "r_within": r_within, "met": met}
 
