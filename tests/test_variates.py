@@ -1,5 +1,6 @@
 """Variates as a setting: what is refused, what stays as it was, and the directions behind them."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ import bitsandnats as bn
 from bitsandnats import toys
 from bitsandnats.curvature import hessian_products, hessian_vector
 from bitsandnats.errors import InputError
+from bitsandnats.estimators.llc import as_record
 from bitsandnats.run import choices, sample
 from bitsandnats.target import variate
 from bitsandnats.target.variate import leading_eigenpairs
@@ -83,6 +85,13 @@ def test_what_the_definition_says(wave_task):
     slope = FIELDS["nbeta"] * gradient + FIELDS["gamma"] * d
     truth = float((shares * ((vectors.T @ slope) * (vectors.T @ d) - 1)).sum() / 2)
     assert float(tree["draws"].dataset["variate"][1, -1]) == pytest.approx(truth, rel=1e-6)
+
+
+def test_through_estimate_and_back():
+    found = bn.estimate_llc(toys.quadratic([1.0, 0.5]), settings=bn.Settings(**FIELDS), variates="quadratic")
+    assert found.tree.attrs["variates"] == "quadratic"
+    assert np.isfinite(as_record(found)["variate_coefficient"])
+    assert "variate" not in found.tree["stronger_pull"]
 
 
 @pytest.mark.parametrize(
