@@ -10,6 +10,7 @@ import xarray as xr
 import bitsandnats as bn
 from bitsandnats.errors import StoreError
 from bitsandnats.store import content_key, create_run, open_run, write_json, write_text
+from bitsandnats.store import run as store
 
 PROVENANCE = {"version": "1", "started": "now"}
 
@@ -159,6 +160,22 @@ def test_a_unit_is_there_whole_or_not_at_all(run, tree, wave_task, monkeypatch):
     assert not run.has("step1", "llc")
     run.finish("step1", "llc", key, tree)
     assert run.has("step1", "llc")
+
+
+def test_leftovers_go_before_the_unit_counts_as_finished(run, tree, wave_task, monkeypatch):
+    """Or a kill between the two would leave them for ever: a finished unit is not made again."""
+    key = content_key(wave_task, {"a": 1})
+    leftover = run.unit_folder("step1", "llc").with_name(".llc.0badcafe")
+    (leftover / "data.zarr").mkdir(parents=True)
+    rename = store.os.rename
+
+    def watched(made, final):
+        assert not leftover.exists()
+        rename(made, final)
+
+    monkeypatch.setattr(store.os, "rename", watched)
+    run.finish("step1", "llc", key, tree)
+    assert run.finished("step1", "llc", key) is not None
 
 
 def test_an_old_unit_survives_a_failed_replacement(run, tree, wave_task, monkeypatch):

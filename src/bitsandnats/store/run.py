@@ -110,9 +110,10 @@ class Run:
             tree.to_zarr(temporary / "data.zarr", mode="w", consolidated=True, zarr_format=2)
             unit = {"digest": key.digest, "behaviour": list(key.behaviour), "label": label, "version": __version__}
             write_json(temporary / "unit.json", {**unit, "data": content(temporary / "data.zarr")})
-            _put(temporary, final)
             for stale in final.parent.glob(f".{measurement}.*"):  # of a process that was killed while writing
-                shutil.rmtree(stale, ignore_errors=True)
+                if stale != temporary:  # before the unit counts as finished, or a second kill would leave them for ever
+                    shutil.rmtree(stale, ignore_errors=True)
+            _put(temporary, final)
         except OSError as error:
             raise unwritable(self.path, error) from None
         finally:
