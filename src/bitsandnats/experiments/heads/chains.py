@@ -31,7 +31,7 @@ _ITEMS, _ITERATIONS = 35, 12
 
 
 class Sampling(NamedTuple):
-    """Chains of exact Hamiltonian Monte Carlo from w*.
+    """Chains of exact Hamiltonian Monte Carlo from w* + N(0, 1/γ).
 
     Attributes:
         chains: at once.
@@ -83,6 +83,7 @@ def chain_settings(
         chains=sampling.chains,
         burn_in=sampling.burn_in,
         draws=sampling.draws,
+        start="noise",  # from w* itself the many soft directions would reject nearly every first trajectory
         seed=seed,
         mode="vmap",
         statistics=statistics,
@@ -94,7 +95,7 @@ def noise_settings(task: Task, settings: Settings) -> Settings:
     """As many draws with the same pull and, but for a millionth, no likelihood: of N(w*, 1/γ), without burn-in."""
     step = _soft_step(task, settings.gamma)
     own = {"sampler": _sampler(step, settings.gamma), "step_size": step, "nbeta": NOISE}
-    return changed(settings, {**own, "start": "noise", "burn_in": 0})
+    return changed(settings, {**own, "burn_in": 0})
 
 
 def _soft_step(task: Task, gamma: float) -> float:
