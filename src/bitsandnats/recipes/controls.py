@@ -13,6 +13,7 @@ from bitsandnats.curvature import gradient_noise, top_curvature
 from bitsandnats.errors import InputError, message
 from bitsandnats.estimators.dependence import exact
 from bitsandnats.estimators.llc import estimate
+from bitsandnats.estimators.verdict import Thresholds
 from bitsandnats.run import sample
 from bitsandnats.settings import Settings, changed
 from bitsandnats.task import Task
@@ -94,12 +95,21 @@ def _at_stronger_pull(task: Task, settings: Settings) -> xr.Dataset:
 
 
 def _at_weaker_pull(task: Task, settings: Settings) -> xr.Dataset:
-    """λ̂ at a far weaker pull, from fewer draws with longer trajectories: does it hide what lies further out?"""
-    weaker: dict[str, Any] = {"gamma": settings.gamma / FAR, "draws": max(settings.draws // 4, 40)}
-    leapfrogs = samplers.registry.given(settings.sampler).get("leapfrogs", ACROSS)
+    """λ̂ at a far weaker pull: does the pull hide what lies further out? NaN where the draws leave the basin there.
+
+    From fewer draws with longer trajectories, in all at most as many gradients as the estimate took.
+    """
+    draws = max(settings.draws // 4, 40)
+    weaker: dict[str, Any] = {"gamma": settings.gamma / FAR, "draws": draws}
     if settings.sampler.startswith("hmc"):
-        weaker["sampler"] = samplers.registry.changed(settings.sampler, {"leapfrogs": max(leapfrogs, ACROSS)})
-    return _alone(task, changed(settings, weaker))
+        own = samplers.registry.given(settings.sampler).get("leapfrogs", ACROSS)
+        affordable = own * settings.steps // (settings.burn_in + draws)
+        longer = max(own, min(affordable, ACROSS))
+        weaker["sampler"] = samplers.registry.changed(settings.sampler, {"leapfrogs": longer})
+    settings = changed(settings, weaker)
+    found = estimate(sample(task, settings))
+    inside = found.figures.get("chance_share", 0.0) <= Thresholds().basin
+    return xr.Dataset(attrs={"gamma": settings.gamma, "llc": found.llc if inside else math.nan, "se": found.se})
 
 
 def _alone(task: Task, settings: Settings) -> xr.Dataset:
