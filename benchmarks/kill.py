@@ -123,8 +123,8 @@ def ended(pid: int, seconds: float) -> int | None:
 
 
 def finished(folder: Path) -> dict[str, int]:
-    """When each unit was finished. Chains are kept only until their estimate is there."""
-    files = folder.glob("units/*/*/unit.json")
+    """When each unit was finished. Chains are kept only until their estimate is there; what is hidden is not finished."""
+    files = [p for p in folder.glob("units/*/*/unit.json") if not p.parent.name.startswith(".")]
     return {str(p.parent.relative_to(folder)): p.stat().st_mtime_ns for p in files if ".chains-" not in p.parent.name}
 
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import bitsandnats as bn
+from bitsandnats.estimators.llc import estimate
+from bitsandnats.run import sample
 from bitsandnats.toys import deep_linear
 
 STRONG = 1e4  # a reach of 0.01, a twentieth of the weights' root mean square
@@ -27,6 +29,11 @@ def hessian_eigenvalues(task):
     return torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat)).clamp(min=0)
 
 
+def calibrated(task, nbeta):
+    """λ̂ with nothing set, without the controls."""
+    return estimate(sample(task, bn.calibrate(task, given={"nbeta": nbeta, "seed": 1})))
+
+
 def test_strong_pull_shows_the_quadratic_part_and_says_so(toy):
     found = bn.estimate_llc(toy.task, nbeta=toy.nbeta, gamma=STRONG, seed=1)
     h = toy.nbeta * hessian_eigenvalues(toy.task)
@@ -39,7 +46,7 @@ def test_strong_pull_shows_the_quadratic_part_and_says_so(toy):
 
 
 def test_calibration_does_not_stop_there(toy):
-    found = bn.estimate_llc(toy.task, nbeta=toy.nbeta, seed=1)
+    found = calibrated(toy.task, toy.nbeta)
     assert float(found.tree.attrs["gamma"]) < STRONG / 10
     assert abs(found.llc - toy.coefficient.llc) < 4 * found.se + 0.05 * toy.coefficient.llc
     assert found.se < 0.05 * toy.coefficient.llc
@@ -52,7 +59,7 @@ def test_no_pull_decides_where_the_likelihood_forgets_the_weights():
         toy.task.item_losses(toy.task.center, toy.task.batch(torch.arange(8)))
     )
     nbeta = toy.coefficient.llc / float(way)
-    found = bn.estimate_llc(toy.task, nbeta=nbeta, seed=1)
+    found = calibrated(toy.task, nbeta)
     assert abs(found.llc - toy.coefficient.llc) < 4 * found.se + 0.05 * toy.coefficient.llc
     assert found.se < 0.05 * toy.coefficient.llc
     assert found.verdict.status == "not usable"

@@ -97,14 +97,15 @@ def _at_stronger_pull(task: Task, settings: Settings) -> xr.Dataset:
 def _at_weaker_pull(task: Task, settings: Settings) -> xr.Dataset:
     """λ̂ at a far weaker pull: does the pull hide what lies further out? NaN where the draws leave the basin there.
 
-    From fewer draws with longer trajectories, in all at most as many gradients as the estimate took.
+    From fewer draws with longer trajectories, in all at most as many gradients as the estimate took, where that leaves
+    trajectories long enough to get there.
     """
     draws = max(settings.draws // 4, 40)
     weaker: dict[str, Any] = {"gamma": settings.gamma / FAR, "draws": draws}
     if settings.sampler.startswith("hmc"):
         own = samplers.registry.given(settings.sampler).get("leapfrogs", ACROSS)
         affordable = own * settings.steps // (settings.burn_in + draws)
-        longer = max(own, min(affordable, ACROSS))
+        longer = max(own, min(max(affordable, ACROSS // 2), ACROSS))
         weaker["sampler"] = samplers.registry.changed(settings.sampler, {"leapfrogs": longer})
     settings = changed(settings, weaker)
     found = estimate(sample(task, settings))
