@@ -14,6 +14,7 @@ from bitsandnats.plan.types import Plan, Stage
 from bitsandnats.plan.work import task_shape
 from bitsandnats.precision import in_precision
 from bitsandnats.run import sample
+from bitsandnats.run.reversibility import CHECKED
 from bitsandnats.settings import Settings, changed
 from bitsandnats.task import Task
 
@@ -72,8 +73,9 @@ def _draw(task: Task, settings: Settings) -> tuple[float, float]:
         sample(task, changed(settings, one))
 
     chain(1)
-    few, _ = _measured(task, lambda: chain(1))
-    many, peak = _measured(task, lambda: chain(1 + _DRAWS))
+    # both long enough for the whole look at the last steps, which so cancels: it is a stage of its own
+    few, _ = _measured(task, lambda: chain(CHECKED))
+    many, peak = _measured(task, lambda: chain(CHECKED + _DRAWS))
     return max(many - few, 1e-9) / _DRAWS, peak
 
 
