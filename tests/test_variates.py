@@ -79,7 +79,9 @@ def test_what_the_definition_says(wave_task):
     shares = stiffness / (stiffness + FIELDS["gamma"])
     d = torch.as_tensor(tree["observables"].dataset["weights_trace"].values[1, -1])
     pieces = d.split([w.numel() for w in wave_task.center.values()])
-    leaves = {k: (w + p.view(w.shape)).requires_grad_() for p, (k, w) in zip(pieces, wave_task.center.items())}  # noqa: B905
+    leaves = {
+        k: (w + p.view(w.shape)).requires_grad_() for p, (k, w) in zip(pieces, wave_task.center.items(), strict=True)
+    }
     loss = wave_task.mean_loss(wave_task.item_losses(leaves, everything(wave_task)))
     gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(leaves.values()))])
     slope = FIELDS["nbeta"] * gradient + FIELDS["gamma"] * d

@@ -78,38 +78,20 @@ BurnIn = Annotated[
     int | None, typer.Option(metavar="N", help="Steps a chain before the draws.", rich_help_panel=_SAMPLING)
 ]
 
+
+def _named(help: str) -> Any:
+    """An option of the sampling that takes a name."""
+    return typer.Option(metavar="NAME", help=help, rich_help_panel=_SAMPLING)
+
+
 Metric = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="weights (the default), or tensors: a pull that rescaled ReLU layers do not change.",
-        rich_help_panel=_SAMPLING,
-    ),
+    str | None, _named("weights (the default), or tensors: a pull that rescaled ReLU layers do not change.")
 ]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Of the loss's products: float32 (the default), tf32 (on CUDA), bfloat16.",
-        rich_help_panel=_SAMPLING,
-    ),
-]
+Precision = Annotated[str | None, _named("Of the loss's products: float32 (the default), tf32 (on CUDA), bfloat16.")]
 Statistics = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="step (the default), or none: losses alone, cheaper, without the verdict's grounds.",
-        rich_help_panel=_SAMPLING,
-    ),
+    str | None, _named("step (the default), or none: losses alone, cheaper, without the verdict's grounds.")
 ]
-Variates = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="none (the default), or quadratic: a smaller error of hmc and mala.",
-        rich_help_panel=_SAMPLING,
-    ),
-]
+Variates = Annotated[str | None, _named("none (the default), or quadratic: a smaller error of hmc and mala.")]
 MicroBatch = Annotated[
     int | None,
     typer.Option(
