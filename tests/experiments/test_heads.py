@@ -20,6 +20,8 @@ from bitsandnats.experiments.susceptibility import Plan, susceptibility, suscept
 from bitsandnats.experiments.susceptibility.plan import RATIOS, READINGS, Published
 from bitsandnats.report import write_report
 from bitsandnats.report.attribution_study_page import susceptibility_page
+from bitsandnats.run import sample
+from bitsandnats.settings import changed
 
 TINY = Recipe(2, 16, 2, ("mixed", "induction", "bracket"), 20, 0.02, 8, 30)
 SAMPLING = Sampling(2, 0, 6, 3.0)
@@ -194,8 +196,17 @@ def test_chains_feel_the_temperature_and_the_pull():
     assert temperature(4) == pytest.approx(n / np.log(n))
     settings = chain_settings(task, SAMPLING, seed=0)
     assert settings.gamma == pytest.approx(3 * settings.nbeta)
-    noise = noise_settings(task, settings)
-    assert (noise.nbeta, noise.gamma, noise.start) == (NOISE, settings.gamma, "noise")
+
+
+def test_the_control_draws_independent_noise_of_the_same_pull():
+    task = task_of(fresh(Shape(VOCABULARY, 2, 16, 2), 1), generated(4, seed=0))
+    settings = chain_settings(task, SAMPLING._replace(chains=2, draws=40), seed=0)
+    noise = changed(noise_settings(settings), {"statistics": "step", "baseline": "batch"})
+    assert noise.nbeta == NOISE
+    squares = sample(task, noise)["draws"].dataset["distance_squared"].values * settings.gamma / task.dimension
+    assert squares.mean() == pytest.approx(1, abs=4 * (2 / task.dimension / squares.size) ** 0.5)
+    between = np.corrcoef(squares[:, 1:].ravel(), squares[:, :-1].ravel())[0, 1]
+    assert abs(between) < 4 * squares.size**-0.5
 
 
 def test_parts_that_share_nothing_are_known_by_the_tokens_that_they_change():

@@ -14,7 +14,7 @@ from bitsandnats.settings import Settings, changed
 from bitsandnats.task import Task
 
 NOISE = 1e-6
-"""nβ of the controls: chains that the pull and the noise alone move."""
+"""nβ of the controls: draws of noise alone."""
 
 RULE = (
     "Temperature: nβ = n/ln n with n the tokens that L is the mean of. Pull: γ = ratio × nβ, with the largest ratio "
@@ -91,11 +91,16 @@ def chain_settings(
     )
 
 
-def noise_settings(task: Task, settings: Settings) -> Settings:
-    """As many draws with the same pull and, but for a millionth, no likelihood: of N(w*, 1/γ), without burn-in."""
-    step = _soft_step(task, settings.gamma)
-    own = {"sampler": _sampler(step, settings.gamma), "step_size": step, "nbeta": NOISE}
-    return changed(settings, {**own, "burn_in": 0})
+def noise_settings(settings: Settings) -> Settings:
+    """As many draws of N(w*, 1/γ), each independent of the one before.
+
+    SGLD with a pull of 2γ and a step of 1/γ forgets where it was; nβ = 1e-6 leaves nothing of the likelihood.
+
+    Args:
+        settings: of the chains that these are the control of.
+    """
+    own = {"sampler": "sgld", "step_size": 1 / settings.gamma, "gamma": 2 * settings.gamma, "nbeta": NOISE}
+    return changed(settings, {**own, "batch_size": 1, "burn_in": 1, "start": "center"})
 
 
 def _soft_step(task: Task, gamma: float) -> float:

@@ -27,6 +27,9 @@ READINGS = ("posterior", "control", "whole", "published", "disjoint", "disjoint-
 to data of which a share δh has been replaced, from other chains and other texts. Disjoint: two networks side by side,
 and the same at nβ = 0."""
 
+ONCE = ("whole", "published")
+"""Readings of the first network alone, as is the comparison of pulls."""
+
 RULES = (
     ABLATION_RULE,
     CHAINS_RULE,
@@ -157,17 +160,17 @@ def susceptibility_plan(*, seeds: int | None = None, small: bool = False, device
     if small:
         sampling, published = Sampling(4, 10, 24, RATIO), Published(4, 50, 200, 50, 16, 300.0, 30.0, 1e-3)
     else:
-        sampling, published = Sampling(8, 16, 48, RATIO), Published(8, 100, 400, 100, 16, 300.0, 30.0, 1e-3)
+        sampling, published = Sampling(6, 12, 48, RATIO), Published(8, 100, 400, 100, 16, 300.0, 30.0, 1e-3)
     return Plan(
         recipe=recipe,
         part=recipe._replace(width=32, heads=2, steps=600),
         seeds=count,
-        texts=4 if small else 15,
+        texts=4 if small else 8,
         probe=8 if small else 32,
-        shifted=10 if small else 40,
+        shifted=10 if small else 24,
         sampling=sampling,
         published=published,
-        pilot=Sampling(2, 6, 6, RATIO) if small else Sampling(4, 8, 8, RATIO),
+        pilot=Sampling(2, 6, 6, RATIO),
         device=device,
         seed=seed,
     )

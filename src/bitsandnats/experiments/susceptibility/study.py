@@ -10,13 +10,13 @@ from bitsandnats.experiments.heads.training import CHECKPOINTS, growing_steps
 from bitsandnats.experiments.heads.units import Row, TrainWork, trained
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.experiments.susceptibility.disjoint import KINDS
-from bitsandnats.experiments.susceptibility.plan import READINGS, Plan
+from bitsandnats.experiments.susceptibility.plan import ONCE, READINGS, Plan
 from bitsandnats.experiments.susceptibility.pull import Pull, pulled
 from bitsandnats.experiments.susceptibility.summary import study_summary
 from bitsandnats.experiments.susceptibility.works import Reading, read
 from bitsandnats.store import Run
 
-_WEIGHTS = {"published": 0.5, "control": 0.6, "disjoint": 0.5, "disjoint-control": 0.3}
+_WEIGHTS = {"control": 0.2, "disjoint": 0.4, "disjoint-control": 0.1, "whole": 1.5, "published": 0.7}
 """Of the readings' time."""
 
 
@@ -68,12 +68,12 @@ def susceptibility(
                     made.write()
         trios = [works[i : i + 3] for i in range(0, len(works), 3)]
         units: list[Reading | Pull] = [  # first what says whether the chains are worth it
-            Pull(plan, own[0], head) for own in trios for head in range(len(plan.recipe.components))
+            Pull(plan, works[0], head) for head in range(len(plan.recipe.components))
         ]
         units += [
             Reading(plan, tuple(own[1:] if kind.startswith("disjoint") else own[:1]), kind)
             for kind in READINGS
-            for own in trios
+            for own in (trios[:1] if kind in ONCE else trios)
         ]
         weights = [_WEIGHTS.get(unit.kind, 1.0) if isinstance(unit, Reading) else 0.1 for unit in units]
         with closing(made.results(_measured, units, Weighted(progress, "sampling", weights))) as stream:

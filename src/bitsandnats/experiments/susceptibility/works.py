@@ -189,7 +189,7 @@ def _settings(work: Reading, task: Task) -> tuple[Settings, int]:
         return plan.published.settings(seed=seed), plan.published.looks
     settings = chain_settings(task, plan.sampling, seed=seed)
     if work.kind.endswith("control"):
-        return noise_settings(task, settings), plan.sampling.draws
+        return noise_settings(settings), plan.sampling.draws
     return settings, plan.sampling.draws // (2 if work.kind == "whole" else 1)  # that follows many texts
 
 
