@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -14,6 +15,7 @@ from bitsandnats.task import Task
 
 _LARGE = 20_000_000  # weights above which there is no room for second derivatives
 _SHIFT = 1e-3  # of the weights' length
+_NOTHING = 1e-6  # of the largest number met
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def gradient_noise(task: Task, *, batch_size: int, batches: int = 4, items: int 
     scatter = [_tree.axpy(-1.0, mean, g) for g in gradients]
     probe = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
     squares = sum(float(_tree.dot(s, s)) for s in scatter)
-    bent = sum(float(_tree.dot(s, hessian_vector(task, task.center, probe, s))) for s in scatter)
+    product = hessian_products(task, probe)
+    bent = sum(float(_tree.dot(s, product(s))) for s in scatter)
     return GradientNoise(squares / (batches - 1), bent / squares if squares > 0 else 0.0)
 
 
@@ -193,39 +196,52 @@ def _by_differences(task: Task, params: Params, batch: Batch, vector: Params) ->
 def top_curvature(
     task: Task, *, items: int = 32, iterations: int = 30, tolerance: float = 0.02, seed: int = 0
 ) -> TopCurvature:
-    """Largest eigenvalue of the Hessian of L at w*, by power iteration on evenly spaced items.
+    """Largest eigenvalue of the Hessian of L at w*, by Lanczos' recurrence on evenly spaced items.
 
-    Where the eigenvalue of largest modulus is negative, the iteration goes on with the Hessian shifted by it.
+    The largest, not that of largest modulus: at an early checkpoint the Hessian may bend down more than up. Vectors are
+    not made orthogonal again, which repeats eigenvalues and moves none of them at this tolerance; those of large models
+    are kept in 16 bits, so that two take the room of one.
 
     Args:
         task: the task.
         items: items of the data that L is estimated on.
         iterations: Hessian-vector products at most.
-        tolerance: relative change of the Rayleigh quotient at which to stop.
+        tolerance: relative change of the estimate at which to stop.
         seed: of the start vector.
     """
-    count = min(items, len(task.data))
-    batch = task.batch(torch.linspace(0, len(task.data) - 1, count).round().long())
-    random = generator(seed, 0, "probe", task.device)
-    vector = _normalised(_tree.gaussian(task.center, random))
-    shift, value, change = 0.0, 0.0, float("inf")
-    for done in range(1, iterations + 1):
-        image = _tree.axpy(-shift, vector, hessian_vector(task, task.center, batch, vector))
-        quotient = float(_tree.dot(vector, image)) + shift
-        change = abs(quotient - value) / max(abs(quotient), 1e-300)
-        value = quotient
-        norm = float(_tree.dot(image, image)) ** 0.5
-        if norm == 0:
-            return TopCurvature(max(value, 0.0), 0.0, done)
-        vector = {name: v / norm for name, v in image.items()}
+    batch = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
+    large, product = task.dimension > _LARGE, hessian_products(task, batch)
+    start = _tree.gaussian(task.center, generator(seed, 0, "probe", task.device))
+    vector, before = _divided(start, _length(start), large), None
+    diagonal: list[float] = []
+    beside: list[float] = []
+    value, change = 0.0, float("inf")
+    for done in range(1, min(iterations, task.dimension) + 1):
+        image = product(vector)
+        diagonal.append(float(_tree.dot(vector, image)))
+        _subtract(image, diagonal[-1], vector)
+        if before is not None:
+            _subtract(image, beside[-1], before)
+        last, value = value, float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, -1))[-1])  # the lower half
+        change = abs(value - last) / max(abs(value), 1e-300)
+        rest = _length(image)
+        if rest <= _NOTHING * max(map(abs, (*diagonal, *beside))):  # the vectors span all that the Hessian does to them
+            return TopCurvature(value, 0.0, done)
         if change < tolerance:
-            if value >= 0 or shift != 0:
-                return TopCurvature(value, change, done)
-            # from the converged vector the shifted iteration would not move
-            shift, value, vector = value, 0.0, _normalised(_tree.gaussian(task.center, random))
-    return TopCurvature(value, change, iterations)
+            return TopCurvature(value, change, done)
+        beside.append(rest)
+        vector, before = _divided(image, rest, large), vector
+    return TopCurvature(value, change, len(diagonal))
 
 
-def _normalised(vector: Params) -> Params:
-    norm = float(_tree.dot(vector, vector)) ** 0.5
-    return {name: v / norm for name, v in vector.items()}
+def _length(vector: Params) -> float:
+    return float(_tree.dot(vector, vector)) ** 0.5
+
+
+def _divided(vector: Params, length: float, large: bool) -> Params:
+    return {name: (v / length).to(torch.bfloat16 if large else v.dtype) for name, v in vector.items()}
+
+
+def _subtract(image: Params, scale: float, vector: Params) -> None:
+    for name, part in image.items():  # not in place: a product may share memory with itself
+        image[name] = torch.sub(part, vector[name], alpha=scale)

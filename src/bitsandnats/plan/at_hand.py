@@ -9,7 +9,7 @@ import torch
 
 from bitsandnats._rng import generator
 from bitsandnats._tree import gaussian
-from bitsandnats.curvature import hessian_vector
+from bitsandnats.curvature import hessian_products
 from bitsandnats.plan.types import Plan, Stage
 from bitsandnats.plan.work import task_shape
 from bitsandnats.precision import in_precision
@@ -101,13 +101,16 @@ def _curvature(task: Task, items: int) -> tuple[float, float]:
     batch = task.batch(torch.arange(items) % len(task.data))
     vector = gaussian(task.center, generator(0, 0, "probe", task.device))
 
-    def product() -> None:
-        hessian_vector(task, task.center, batch, vector)
+    def products(count: int) -> None:
+        product = hessian_products(task, batch)
+        for _ in range(count):
+            product(vector)
 
-    first, peak = _measured(task, product)
-    if first < _ENOUGH:
-        first, _ = _measured(task, product)
-    return first / items, peak
+    one, peak = _measured(task, lambda: products(1))
+    if one < _ENOUGH:
+        one, _ = _measured(task, lambda: products(1))
+    three, _ = _measured(task, lambda: products(3))
+    return max(three - one, 1e-9) / 2 / items, peak
 
 
 def _measured(task: Task, function: Callable[[], object]) -> tuple[float, float]:

@@ -51,8 +51,8 @@ class Stage:
     about: bool = False
 
     def forwards(self, shape: Shape) -> float:
-        """Work in forward passes of one item: a Hessian product costs as much as three gradients."""
-        one = {"forward": 1.0, "gradient": shape.gradient, "curvature": 3 * shape.gradient}[self.kind]
+        """Work in forward passes of one item: a Hessian product costs as much as two gradients."""
+        one = {"forward": 1.0, "gradient": shape.gradient, "curvature": 2 * shape.gradient}[self.kind]
         return one * self.passes * self.items
 
 
