@@ -11,7 +11,7 @@ from bitsandnats._rng import generator
 from bitsandnats._tree import gaussian
 from bitsandnats.curvature import hessian_products
 from bitsandnats.plan.types import Plan, Stage
-from bitsandnats.plan.work import task_shape
+from bitsandnats.plan.work import SLOPE, task_shape
 from bitsandnats.precision import in_precision
 from bitsandnats.run import sample
 from bitsandnats.run.reversibility import CHECKED
@@ -41,8 +41,10 @@ def plan_at_hand(task: Task, stages: Sequence[Stage], settings: Settings, *, dis
     rates: dict[str, float] = {}
     peaks = [_resident()]
     if "gradient" in kinds:
-        rates["gradient"], peak = _draw(task, settings)
-        rates["gradient"] /= batch
+        draw, few, peak = _draw(task, settings)
+        rates["gradient"] = draw / batch
+        slope = sum(stage.items for stage in stages if stage.name == SLOPE) * rates["gradient"]
+        rates["look"] = max((few - slope) / CHECKED - draw, 2 * draw) / batch
         peaks.append(peak)
     if "forward" in kinds:
         items = max((stage.items for stage in stages if stage.kind == "forward"), default=batch)
@@ -65,18 +67,18 @@ def plan_at_hand(task: Task, stages: Sequence[Stage], settings: Settings, *, dis
     return Plan(where, shape, tuple(stages), seconds, before, max(peaks), disk, weights, times, lines)
 
 
-def _draw(task: Task, settings: Settings) -> tuple[float, float]:
-    """Seconds of a draw, and the peak of a chain."""
+def _draw(task: Task, settings: Settings) -> tuple[float, float, float]:
+    """Seconds of a draw, of a chain so short that each of its steps is looked at, and the peak of memory."""
 
     def chain(draws: int) -> None:
         one = {"draws": draws, "burn_in": 0, "chains": 1, "baseline": "none", "mode": _mode(settings)}
         sample(task, changed(settings, one))
 
     chain(1)
-    # both long enough for the whole look at the last steps, which so cancels: it is a stage of its own
+    # both long enough for the whole look at the last steps, which so cancels
     few, _ = _measured(task, lambda: chain(CHECKED))
     many, peak = _measured(task, lambda: chain(CHECKED + _DRAWS))
-    return max(many - few, 1e-9) / _DRAWS, peak
+    return max(many - few, 1e-9) / _DRAWS, few, peak
 
 
 def _mode(settings: Settings) -> str:

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["forward", "gradient", "curvature"]
-"""What is done with an item: its loss; its gradient; a product with its Hessian."""
+Kind = Literal["forward", "gradient", "curvature", "look"]
+"""What is done with an item: its loss; its gradient; a product with its Hessian; a look at a step."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Stage:
     about: bool = False
 
     def forwards(self, shape: Shape) -> float:
-        """Work in forward passes of one item: a Hessian product costs as much as two gradients."""
-        one = {"forward": 1.0, "gradient": shape.gradient, "curvature": 2 * shape.gradient}[self.kind]
-        return one * self.passes * self.items
+        """Work in forward passes of one item: a Hessian product, or a look at a step, costs two gradients."""
+        gradients = {"forward": 1 / shape.gradient, "gradient": 1, "curvature": 2, "look": 2}
+        return gradients[self.kind] * shape.gradient * self.passes * self.items
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bitsandnats.plan.types import Shape, Stage
+from bitsandnats.run.reversibility import CHECKED
 from bitsandnats.settings import Settings
 from bitsandnats.target import DIRECTIONS, kept_bytes
 from bitsandnats.task import Task
+
+SLOPE = "slope at w*"
+"""A stage's name."""
 
 _TEXT = ("token", "sequence")
 _LARGE = 20_000_000  # weights above which the last steps are not looked at (`run`)
@@ -67,7 +71,7 @@ def llc_work(settings: Settings, shape: Shape, *, calibrated: bool = False) -> t
             Stage("noise, for the settings", "forward", 12, min(32, shape.items), True),
         ]
     if settings.statistics == "step":
-        stages.append(Stage("slope at w*", "gradient", 1, min(32 if text else 2048, shape.items)))
+        stages.append(Stage(SLOPE, "gradient", 1, min(32 if text else 2048, shape.items)))
     if settings.variates == "quadratic":
         products = min(2 * DIRECTIONS + 2, shape.parameters)
         stages.append(Stage("directions of variates", "curvature", products, shape.items))
@@ -80,7 +84,7 @@ def llc_work(settings: Settings, shape: Shape, *, calibrated: bool = False) -> t
     stages.append(Stage("draws", "gradient", steps * (2 if settings.gradient == "control" else 1), batch))
     checked = settings.sampler == "sgld" and settings.statistics == "step" and settings.gradient == "plain"
     if checked and shape.parameters <= _LARGE:
-        stages.append(Stage("look at the last steps", "gradient", 8 * settings.chains, batch))
+        stages.append(Stage("look at the last steps", "look", CHECKED * settings.chains, batch))
     noisy = batch < shape.items
     stages.append(Stage("curvature, for the verdict", "curvature", _ITERATIONS[0.05] + 4 * noisy, probe, True))
     if noisy:

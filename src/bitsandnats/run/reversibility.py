@@ -33,5 +33,5 @@ def _point(target: LocalPosterior, position: Params, batch: Batch | None) -> Poi
     flat = torch.cat([w.flatten(1) for w in position.values()], 1)
     away = torch.cat([(w - fetched(target.task.center[name], w.device)).flatten(1) for name, w in position.items()], 1)
     gradient = torch.cat([found.gradient[name].flatten(1) for name in position], 1)
-    energy = target.nbeta * found.loss.double() + target.gamma / 2 * away.double().square().sum(1)
-    return Point(flat, target.nbeta * gradient + target.gamma * away, energy)
+    energy = target.nbeta * found.loss.double() + target.gamma / 2 * away.square().sum(1, dtype=torch.float64)
+    return Point(flat, torch.add(away * target.gamma, gradient, alpha=target.nbeta), energy)

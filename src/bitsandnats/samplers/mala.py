@@ -11,6 +11,8 @@ from bitsandnats.samplers.metropolis import Schedule, metropolis
 from bitsandnats.samplers.types import Sampler
 from bitsandnats.target import LocalPosterior
 
+_BLOCK = 1 << 16  # coordinates at a time, in 64 bits
+
 
 def mala(target: LocalPosterior, *, step_size: float, adapt_steps: int = 0, target_accept: float = 0.574) -> Sampler:
     r"""SGLD's step on all data as a proposal: $w'=w-\tfrac\epsilon2\nabla U(w)+\sqrt\epsilon\,\eta$, accepted or not.
@@ -65,8 +67,11 @@ def mala_acceptance(start: Point, proposal: Point, *, step_size: float) -> Float
         proposal: where it led.
         step_size: ε.
     """
-    here, there = (Point(*(part.double() for part in point)) for point in (start, proposal))
-    forth = (there.position - here.position + step_size / 2 * here.gradient).square().sum(-1)
-    back = (here.position - there.position + step_size / 2 * there.gradient).square().sum(-1)
-    excess = there.energy - here.energy + (back - forth) / (2 * step_size)
+    difference = torch.zeros_like(start.energy, dtype=torch.float64)
+    for parts in zip(*(t.split(_BLOCK, -1) for t in (*start[:2], *proposal[:2])), strict=True):
+        here, slope, there, slope_there = (part.double() for part in parts)
+        move = there - here
+        back, forth = slope_there * (step_size / 2) - move, slope * (step_size / 2) + move
+        difference += back.square().sum(-1) - forth.square().sum(-1)
+    excess = proposal.energy.double() - start.energy.double() + difference / (2 * step_size)
     return torch.exp(-excess.clamp(min=0)).nan_to_num(nan=0.0)
