@@ -34,6 +34,7 @@ OURS = {
     "RMSProp-SGLD, loss trace only": ("rmsprop_sgld", "none", 2.3),
     "RMSProp-SGLD, with statistics": ("rmsprop_sgld", "step", 2.3),
 }
+BESIDE = ("largest curvature, before and after the chains", "gradient noise, after the chains")
 
 
 def model(layers: int, **changes: int) -> tuple[Any, Any]:
@@ -87,6 +88,17 @@ def ours(module: Any, tokens: Any, sampler: str, kept: Any) -> None:
     sample(task, settings)
 
 
+def beside(module: Any, tokens: Any, kind: str) -> None:
+    import bitsandnats as bn
+    from bitsandnats.curvature import gradient_noise, top_curvature
+
+    task = bn.Task.from_module(module, bn.hf.CausalLMLoss(), tokens)
+    if kind == BESIDE[0]:
+        top_curvature(task, items=BATCH, iterations=4)
+    else:
+        gradient_noise(task, batch_size=BATCH, items=BATCH)
+
+
 def peer(module: Any, tokens: Any, rmsprop: bool) -> None:
     from datasets import Dataset
 
@@ -117,6 +129,8 @@ def run(kind: str, module: Any, tokens: Any) -> None:
         bare(module, tokens)
     elif kind in OURS:
         ours(module, tokens, *OURS[kind][:2])
+    elif kind in BESIDE:
+        beside(module, tokens, kind)
     else:
         peer(module, tokens, "RMSProp" in kind)
 
@@ -145,6 +159,7 @@ def table(layers: int, peer_python: str | None) -> str:
     heads = ["what", *(f"{which}: peak, GiB | beyond the bare step, arrays" for which in ALLOCATORS), "aim"]
     lines = [f"| {' | '.join(heads)} |", "|---" * (2 + 2 * len(ALLOCATORS)) + "|"]
     rows = [(sys.executable, "bare", ""), *((sys.executable, name, f"≤ {aim}") for name, (_, _, aim) in OURS.items())]
+    rows += [(sys.executable, name, "") for name in BESIDE]
     if peer_python is not None:
         rows += [(peer_python, "devinterp 2.0.1, SGLD", ""), (peer_python, "devinterp 2.0.1, RMSProp-SGLD", "")]
     bare: dict[str, float] = {}

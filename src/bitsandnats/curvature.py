@@ -211,12 +211,13 @@ def top_curvature(
     """
     batch = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
     large, product = task.dimension > _LARGE, hessian_products(task, batch)
-    start = _tree.gaussian(task.center, generator(seed, 0, "probe", task.device))
-    vector, before = _divided(start, _length(start), large), None
+    image = _tree.gaussian(task.center, generator(seed, 0, "probe", task.device))
+    vector, before = _divided(image, _length(image), large), None
     diagonal: list[float] = []
     beside: list[float] = []
     value, change = 0.0, float("inf")
     for done in range(1, min(iterations, task.dimension) + 1):
+        image.clear()  # room for the product
         image = product(vector)
         diagonal.append(float(_tree.dot(vector, image)))
         _subtract(image, diagonal[-1], vector)

@@ -7,7 +7,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.experiments.heads.ablation import RULE as ABLATION_RULE
 from bitsandnats.experiments.heads.chains import RULE as CHAINS_RULE
 from bitsandnats.experiments.heads.chains import Sampling
-from bitsandnats.experiments.heads.training import CHECKPOINTS, Recipe, growing_steps
+from bitsandnats.experiments.heads.training import Recipe, growing_steps
 from bitsandnats.experiments.susceptibility.plan import KINDS, RATIO
 
 OWN = "all"
@@ -102,12 +102,12 @@ def refined_llc_plan(*, seeds: int | None = None, small: bool = False, device: s
     return Plan(
         recipe=Recipe(2, 32, 4, KINDS, 300, 0.02, 16, 600) if small else Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400),
         seeds=count,
-        checkpoints=4 if small else CHECKPOINTS,
-        data=(OWN, "induction") if small else (OWN, "skip", "induction", "bracket"),
-        texts=4 if small else 10,
-        sampling=Sampling(2, 16, 16, RATIO) if small else Sampling(8, 12, 16, RATIO),
+        checkpoints=4 if small else 6,
+        data=(OWN, "induction"),
+        texts=4 if small else 5,
+        sampling=Sampling(2, 16, 16, RATIO) if small else Sampling(4, 8, 16, RATIO),
         probes=2 if small else 8,
-        noises=16 if small else 64,
+        noises=16 if small else 32,
         device=device,
         seed=seed,
     )
