@@ -102,10 +102,10 @@ def refined_llc_plan(*, seeds: int | None = None, small: bool = False, device: s
     return Plan(
         recipe=Recipe(2, 32, 4, KINDS, 300, 0.02, 16, 600) if small else Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400),
         seeds=count,
-        checkpoints=4 if small else 6,
+        checkpoints=4 if small else 5,
         data=(OWN, "induction"),
         texts=4 if small else 5,
-        sampling=Sampling(2, 16, 16, RATIO) if small else Sampling(4, 8, 16, RATIO),
+        sampling=Sampling(2, 16, 16, RATIO) if small else Sampling(4, 6, 16, RATIO),
         probes=2 if small else 8,
         noises=16 if small else 32,
         device=device,
