@@ -81,6 +81,17 @@ def test_largest_modulus_negative(eigenvalues, largest):
     assert found.value == pytest.approx(largest, rel=1e-3, abs=1e-3)
 
 
+def test_hessian_that_bends_down_more_than_up():
+    """As of an untrained network: without a gap at either end of the spectrum, and the longer end below 0."""
+    eigenvalues = torch.cat([torch.linspace(-4.4, 4.0, 399, dtype=torch.float64), torch.tensor([-4.5])])
+    task = bn.Task.from_module(
+        Point(400), lambda model, batch: (0.5 * model().square() @ eigenvalues).expand(len(batch)), torch.zeros(2, 1)
+    )
+    found = top_curvature(task)
+    assert found.value == pytest.approx(4.0, rel=0.1)
+    assert found.iterations < 25
+
+
 def test_flat_loss_has_no_curvature():
     task = bn.Task.from_module(Point(3), lambda model, batch: (0 * model().sum()).expand(len(batch)), torch.zeros(2, 1))
     assert top_curvature(task).value == 0.0
