@@ -17,6 +17,7 @@ from bitsandnats.experiments.heads.training import Recipe, growing_steps, held_o
 from bitsandnats.experiments.heads.units import task_of
 from bitsandnats.experiments.sheets import sheets_as_markdown
 from bitsandnats.experiments.susceptibility import Plan, susceptibility, susceptibility_plan, tables
+from bitsandnats.experiments.susceptibility.disjoint import SideBySide
 from bitsandnats.experiments.susceptibility.plan import RATIOS, READINGS, Published
 from bitsandnats.report import write_report
 from bitsandnats.report.attribution_study_page import susceptibility_page
@@ -207,6 +208,15 @@ def test_the_control_draws_independent_noise_of_the_same_pull():
     assert squares.mean() == pytest.approx(1, abs=4 * (2 / task.dimension / squares.size) ** 0.5)
     between = np.corrcoef(squares[:, 1:].ravel(), squares[:, :-1].ravel())[0, 1]
     assert abs(between) < 4 * squares.size**-0.5
+
+
+def test_each_text_is_answered_by_its_own_network():
+    networks = [fresh(Shape(VOCABULARY, 1, 8, 2), seed) for seed in (0, 1)]
+    tokens = generated(5, seed=0).tokens[:, :-1]
+    owner = torch.tensor([1, 0, 0, 1, 0])
+    found = SideBySide(*networks)(tokens + VOCABULARY * owner[:, None])
+    for i, own in enumerate(owner.tolist()):
+        assert torch.allclose(found[i], networks[own](tokens[i : i + 1])[0], atol=1e-5)
 
 
 def test_parts_that_share_nothing_are_known_by_the_tokens_that_they_change():

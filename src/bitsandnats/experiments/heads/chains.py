@@ -100,7 +100,7 @@ def noise_settings(settings: Settings) -> Settings:
         settings: of the chains that these are the control of.
     """
     own = {"sampler": "sgld", "step_size": 1 / settings.gamma, "gamma": 2 * settings.gamma, "nbeta": NOISE}
-    return changed(settings, {**own, "batch_size": 1, "burn_in": 1, "start": "center"})
+    return changed(settings, {**own, "batch_size": 1, "burn_in": 1, "start": "center", "mode": "loop"})
 
 
 def _soft_step(task: Task, gamma: float) -> float:

@@ -24,10 +24,15 @@ class SideBySide(nn.Module):
         self.parts = nn.ModuleList([first, second])
 
     def forward(self, tokens: Int64[Tensor, "text token"]) -> Float[Tensor, "text token vocabulary"]:
-        """Logits over one vocabulary; every text is answered by one network, the other's answer is thrown away."""
-        higher = tokens >= VOCABULARY
-        first, second = (part(tokens % VOCABULARY) for part in self.parts)
-        return torch.where(higher.unsqueeze(-1), second, first)
+        """Logits over one vocabulary; every text is answered by one network."""
+        higher = tokens[:, 0] >= VOCABULARY
+        order = torch.cat([torch.nonzero(~higher), torch.nonzero(higher)]).flatten()
+        answers = [
+            part(tokens[own] % VOCABULARY)
+            for part, own in zip(self.parts, (~higher, higher), strict=True)
+            if bool(own.any())
+        ]
+        return torch.cat(answers)[torch.argsort(order)]
 
 
 def raised(text: Text, network: int) -> tuple[Tensor, Tensor]:
