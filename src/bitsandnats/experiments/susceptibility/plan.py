@@ -24,7 +24,7 @@ SHIFT = 0.1
 
 READINGS = ("posterior", "control", "whole", "published", "disjoint", "disjoint-control")
 """Posterior: per token. Control: the same at nβ = 0. Published: the same with the paper's nβ, γ and ε. Whole: responses
-to data of which a share δh has been replaced, from other chains and other texts. Disjoint: two networks side by side,
+to data of which a share δh are texts of one kind, from other chains. Disjoint: two networks side by side,
 and the same at nβ = 0."""
 
 ONCE = ("whole", "published")
@@ -39,8 +39,8 @@ RULES = (
     "susceptibilities is the one on whose tokens that is most negative. Induction heads are separated in a seed where "
     "the contrast, minus the specific response on induction tokens plus its mean on the other structures' tokens, is "
     "larger for each of them than for any other head but previous-token heads, which serve the same structure.",
-    f"Additivity: the mean of the per-token responses over a kind of text, against the response to data of which "
-    f"{SHIFT:.0%} is other text of that kind, from other chains: r at least 0.95, and the slope, s.d. over s.d., "
+    f"Additivity: the mean of the per-token responses over some texts of a kind, against the response to data of which "
+    f"{SHIFT:.0%} are these texts, from other chains: r at least 0.95, and the slope, s.d. over s.d., "
     f"within 10 % of {1 / SHIFT:g}.",
 )
 
@@ -122,6 +122,11 @@ class Plan:
     def seed_range(self) -> range:
         """All seeds."""
         return range(self.seed, self.seed + self.seeds)
+
+    @property
+    def added(self) -> int:
+        """Texts of one kind that shifted data hold beside those of which L is the mean: a share δh of all."""
+        return min(round(self.shifted * len(self.recipe.kinds) * SHIFT / (1 - SHIFT)), self.probe)
 
     def run_settings(self) -> dict[str, Any]:
         """Plain values that define the results, for the run folder."""

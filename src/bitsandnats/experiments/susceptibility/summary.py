@@ -92,8 +92,8 @@ def facts(plan: Plan) -> list[str]:
         f"Control: as many draws of N(w*, 1/γ). Published settings: SGLD, {paper.chains} chains of {paper.draws} draws "
         f"after {paper.burn_in}, batches of {paper.batch_size} texts, γ = {paper.gamma:g}, nβ = {paper.nbeta:g}, ε = "
         f"{paper.step_size:g}; losses at {paper.looks} draws of each.",
-        f"Shifted data: {plan.shifted * len(plan.recipe.kinds)} training texts and a ninth as many others of one kind; "
-        "losses at every other draw.",
+        f"Shifted data: {plan.shifted * len(plan.recipe.kinds)} training texts and {plan.added} of one kind of those "
+        "followed; losses at every other draw.",
     ]
 
 

@@ -10,7 +10,7 @@ from numpy import ndarray
 from scipy.stats import rankdata
 
 from bitsandnats.estimators.curves import cluster_curves
-from bitsandnats.experiments.heads.text import LABELS, STRUCTURES
+from bitsandnats.experiments.heads.text import LABELS, LENGTH, STRUCTURES
 from bitsandnats.experiments.heads.units import Row
 from bitsandnats.experiments.susceptibility.components import RANK, families_of
 from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
@@ -157,19 +157,20 @@ def pull_rows(plan: Plan, pulls: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def additivity_points(posterior: Row, whole: Row) -> list[Row]:
+def additivity_points(plan: Plan, posterior: Row, whole: Row) -> list[Row]:
     """One point a head and kind of text: the mean of its tokens' responses, and the response to the shifted data."""
-    per_token, shifted = posterior["data"]["response"], whole["data"]["response"]
+    per_token, shifted = posterior["data"]["susceptibility"].values, whole["data"]["response"]
+    per_kind = per_token.reshape(len(per_token), len(plan.recipe.probes), plan.probe, LENGTH)[:, :, : plan.added]
     return [
         {
             "seed": posterior["seed"],
             "head": str(head),
             "probe": str(probe),
             "whole": float(shifted.sel(component=head, probe=probe)),
-            "tokens": float(per_token.sel(component=head, probe=probe)),
+            "tokens": float(per_kind[i, j].mean(dtype=np.float64)),
         }
-        for head in per_token["component"].values
-        for probe in per_token["probe"].values
+        for i, head in enumerate(posterior["data"]["component"].values)
+        for j, probe in enumerate(plan.recipe.probes)
     ]
 
 
@@ -232,5 +233,5 @@ def points_of(plan: Plan, readings: Sequence[Row]) -> list[Row]:
         point
         for seed in plan.seed_range
         if (seed, "posterior") in by and (seed, "whole") in by
-        for point in additivity_points(by[seed, "posterior"], by[seed, "whole"])
+        for point in additivity_points(plan, by[seed, "posterior"], by[seed, "whole"])
     ]

@@ -19,7 +19,7 @@ from bitsandnats.estimators.susceptibility import Susceptibility, component_tree
 from bitsandnats.estimators.susceptibility import susceptibility as read_susceptibility
 from bitsandnats.experiments.heads.chains import chain_settings, noise_settings
 from bitsandnats.experiments.heads.text import LABELS
-from bitsandnats.experiments.heads.training import held_out, texts
+from bitsandnats.experiments.heads.training import held_out
 from bitsandnats.experiments.heads.units import (
     TrainWork,
     network,
@@ -31,13 +31,13 @@ from bitsandnats.experiments.heads.units import (
 )
 from bitsandnats.experiments.susceptibility.components import kept_components
 from bitsandnats.experiments.susceptibility.disjoint import KINDS, SideBySide, components, raised
-from bitsandnats.experiments.susceptibility.plan import SHIFT, Plan
+from bitsandnats.experiments.susceptibility.plan import Plan
 from bitsandnats.observables.subsets import as_subset
 from bitsandnats.recipes.attribution.observation import observe
 from bitsandnats.settings import Settings
 from bitsandnats.task import Task
 
-_OTHER = 500_000  # apart from other seeds: texts and chains of the second run
+_OTHER = 500_000  # apart from other seeds: chains of the second run
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read(work: Reading, progress: Progress) -> dict[str, Any]:
 def _key(work: Reading) -> Any:
     plan = work.plan
     chains = plan.published if work.kind == "published" else plan.sampling
-    sizes = [plan.texts, plan.probe, plan.shifted]
+    sizes = [plan.texts, plan.probe, plan.shifted] + ([plan.added] if work.kind == "whole" else [])
     return plain_key([work.kind, plan.recipe, plan.part, sizes, chains, work.seed, plan.device])
 
 
@@ -120,7 +120,7 @@ def _of_heads(work: Reading, progress: Progress) -> tuple[Susceptibility, Settin
     whole = work.kind == "whole"
     if whole:
         reference = pairs(training_texts(plan.recipe, seed, plan.shifted))
-        probes = {kind: _shifted(reference, kind, seed) for kind in plan.recipe.probes}
+        probes = {kind: _shifted(plan, reference, kind, seed) for kind in plan.recipe.probes}
     else:
         reference = range(len(task.data))
         probes = {kind: pairs(held_out((kind,), plan.probe, seed=seed)) for kind in plan.recipe.probes}
@@ -129,11 +129,10 @@ def _of_heads(work: Reading, progress: Progress) -> tuple[Susceptibility, Settin
     )
 
 
-def _shifted(reference: tuple[Any, Any], kind: str, seed: int) -> tuple[Any, Any]:
-    """The reference's texts with as many other texts of one kind as make up δh of all."""
-    count = round(len(reference[0]) * SHIFT / (1 - SHIFT))
-    other = pairs(texts((kind,), count, seed=_OTHER + seed))
-    return torch.cat([reference[0], other[0]]), torch.cat([reference[1], other[1]])
+def _shifted(plan: Plan, reference: tuple[Any, Any], kind: str, seed: int) -> tuple[Any, Any]:
+    """The reference's texts, and as many of those followed by the posterior's reading as make up δh of all."""
+    inputs, targets = pairs(held_out((kind,), plan.probe, seed=seed))
+    return torch.cat([reference[0], inputs[: plan.added]]), torch.cat([reference[1], targets[: plan.added]])
 
 
 def _side_by_side(work: Reading, progress: Progress) -> tuple[Susceptibility, Settings]:
