@@ -98,4 +98,7 @@ def test_study_measures_every_checkpoint_once_and_shows_it(tmp_path):
 def test_wrong_plans():
     with pytest.raises(InputError, match="at least one of seeds"):
         refined_llc_plan(seeds=0)
-    assert len(refined_llc_plan().steps) == 10
+    assert len(refined_llc_plan().steps) == 5
+    assert refined_llc_plan(refinements=("skip", "skip")).data == (OWN, "skip")
+    with pytest.raises(InputError, match=re.escape("refinements among bigram")):
+        refined_llc_plan(refinements=("verbs",))

@@ -16,7 +16,7 @@ SUSCEPTIBILITY_EXAMPLES = (
 
 REFINED_EXAMPLES = (
     "bitsandnats reproduce refined-llc --small",
-    "bitsandnats reproduce refined-llc --workers 2",
+    "bitsandnats reproduce refined-llc --workers 2 --refine induction",
     "bitsandnats reproduce refined-llc --device cuda --seeds 3",
 )
 
@@ -53,6 +53,10 @@ def susceptibility(
 
 def refined_llc(
     seeds: _Seeds = None,
+    refine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STRUCTURE", help="λ̂ on texts with much of it too: bigram, skip, induction, bracket."),
+    ] = None,
     small: Annotated[bool, typer.Option("--small", help="One small network, few checkpoints, short chains.")] = False,
     device: options.Device = None,
     out: Annotated[
@@ -69,7 +73,7 @@ def refined_llc(
     from bitsandnats.store import check_run
 
     options.checked_device(device)
-    asked = refined_llc_plan(seeds=seeds, small=small, device=device or "cpu", seed=seed)
+    asked = refined_llc_plan(seeds=seeds, refinements=refine or (), small=small, device=device or "cpu", seed=seed)
     folder = out or Path("runs/refined-llc-small" if small else "runs/refined-llc")
     check_run(folder, asked.run_settings())
     study = functools.partial(run_study, folder, asked, workers=workers)

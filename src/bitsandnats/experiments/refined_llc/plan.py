@@ -1,5 +1,6 @@
 """What the study trains and samples, and the rules stated beforehand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from bitsandnats.errors import InputError, message
 from bitsandnats.experiments.heads.ablation import RULE as ABLATION_RULE
 from bitsandnats.experiments.heads.chains import RULE as CHAINS_RULE
 from bitsandnats.experiments.heads.chains import Sampling
+from bitsandnats.experiments.heads.text import STRUCTURES
 from bitsandnats.experiments.heads.training import Recipe, growing_steps
 from bitsandnats.experiments.susceptibility.plan import KINDS, RATIO
 
@@ -84,18 +86,31 @@ class Plan:
         }
 
 
-def refined_llc_plan(*, seeds: int | None = None, small: bool = False, device: str = "cpu", seed: int = 0) -> Plan:
+def refined_llc_plan(
+    *,
+    seeds: int | None = None,
+    refinements: Sequence[str] = (),
+    small: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+) -> Plan:
     """The plan of a run.
 
     Args:
         seeds: networks; None = 3, of a small run 1.
+        refinements: structures on whose texts λ̂ is measured too; each costs as much as the training data.
         small: a short training, few checkpoints and short chains.
         device: cpu, cuda …
         seed: the first seed.
 
     Raises:
-        InputError: less than one seed.
+        InputError: less than one seed, or a structure that the language has not.
     """
+    unknown = [name for name in refinements if name not in STRUCTURES]
+    if unknown:
+        raise InputError(
+            message(expected=f"refinements among {', '.join(STRUCTURES)}", got=unknown[0], do="choose among them")
+        )
     count = (1 if small else 3) if seeds is None else seeds
     if count < 1:
         raise InputError(message(expected="at least one of seeds", got=str(count), do="give 1 or more"))
@@ -103,7 +118,7 @@ def refined_llc_plan(*, seeds: int | None = None, small: bool = False, device: s
         recipe=Recipe(2, 32, 4, KINDS, 300, 0.02, 16, 600) if small else Recipe(2, 64, 4, KINDS, 1500, 0.02, 32, 2400),
         seeds=count,
         checkpoints=4 if small else 5,
-        data=(OWN, "induction"),
+        data=(OWN, *dict.fromkeys(refinements)),
         texts=4 if small else 5,
         sampling=Sampling(2, 16, 16, RATIO) if small else Sampling(4, 6, 16, RATIO),
         probes=2 if small else 8,
