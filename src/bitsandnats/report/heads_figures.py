@@ -179,8 +179,8 @@ def _additivity(summary: dict[str, Any]) -> Any:
     ends = [min(p["whole"] for p in points), max(p["whole"] for p in points)]
     line = [{"whole": x, "tokens": x / summary["shift"]} for x in ends]
     hints = [alt.Tooltip(f"{name}:N") for name in ("seed", "head", "probe")]
-    x = alt.X("whole:Q", title="response to shifted data, squared nats")
-    y = alt.Y("tokens:Q", title="mean response of tokens, squared nats")
+    x = alt.X("whole:Q", title="response to shifted data, per rise of L, nats")
+    y = alt.Y("tokens:Q", title="mean response of tokens, per rise of L, nats")
     dots = alt.Chart(values(points)).mark_point(filled=True, size=36, opacity=0.7, color=BLUE)
     rule = alt.Chart(values(line)).mark_line(color=MUTED, strokeDash=[4, 4]).encode(x=x, y=y)
     title = "" if not found else f"r = {found['r']:.3f}, slope {found['slope']:.2f}"

@@ -40,8 +40,8 @@ RULES = (
     "the contrast, minus the specific response on induction tokens plus its mean on the other structures' tokens, is "
     "larger for each of them than for any other head but previous-token heads, which serve the same structure.",
     f"Additivity: the mean of the per-token responses over some texts of a kind, against the response to data of which "
-    f"{SHIFT:.0%} are these texts, from other chains: r at least 0.95, and the slope, s.d. over s.d., "
-    f"within 10 % of {1 / SHIFT:g}.",
+    f"{SHIFT:.0%} are these texts, from other chains, both over the mean rise of L: r at least 0.95, and the slope, "
+    f"s.d. over s.d., within 10 % of {1 / SHIFT:g}.",
 )
 
 

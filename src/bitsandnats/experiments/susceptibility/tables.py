@@ -158,8 +158,15 @@ def pull_rows(plan: Plan, pulls: Sequence[Row]) -> list[Row]:
 
 
 def additivity_points(plan: Plan, posterior: Row, whole: Row) -> list[Row]:
-    """One point a head and kind of text: the mean of its tokens' responses, and the response to the shifted data."""
-    per_token, shifted = posterior["data"]["susceptibility"].values, whole["data"]["response"]
+    """One point a head and kind of text: the mean of its tokens' responses, and the response to the shifted data.
+
+    Both per rise of L, χ/⟨φ⟩, in nats: L is the mean over other texts in the two, and rises by less over those that the
+    chains are held by.
+    """
+    per_token, shifted = (
+        data[name] / data["phi"] for data, name in ((posterior["data"], "susceptibility"), (whole["data"], "response"))
+    )
+    per_token = per_token.values
     per_kind = per_token.reshape(len(per_token), len(plan.recipe.probes), plan.probe, LENGTH)[:, :, : plan.added]
     return [
         {
