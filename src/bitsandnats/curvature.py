@@ -1,5 +1,6 @@
 """Curvature of a task's loss: Hessian-vector products and the largest eigenvalue."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class TopCurvature:
     """Largest Hessian eigenvalue of the mean loss, nats a unit per squared unit of weight.
 
     Attributes:
-        value: the eigenvalue.
+        value: the eigenvalue; NaN where a second derivative is not finite.
         relative_change: of the last iteration; an idea of its error.
         iterations: Hessian-vector products spent.
     """
@@ -220,6 +221,8 @@ def top_curvature(
         image.clear()  # room for the product
         image = product(vector)
         diagonal.append(float(_tree.dot(vector, image)))
+        if not math.isfinite(diagonal[-1]):
+            return TopCurvature(math.nan, math.inf, done)
         _subtract(image, diagonal[-1], vector)
         if before is not None:
             _subtract(image, beside[-1], before)

@@ -99,6 +99,13 @@ def test_flat_loss_has_no_curvature():
     assert top_curvature(linear).value == 0.0
 
 
+def test_second_derivatives_that_are_not_finite():
+    task = bn.Task.from_module(
+        Point(3), lambda model, batch: model().abs().pow(1.5).sum().expand(len(batch)), torch.zeros(2, 1)
+    )
+    assert np.isnan(top_curvature(task).value)
+
+
 def test_large_models_by_differences(digit_task, monkeypatch):
     """What large models get instead of second derivatives agrees with them."""
     exact = top_curvature(digit_task, items=64), gradient_noise(digit_task, batch_size=16, batches=60, items=64)
