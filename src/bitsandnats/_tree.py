@@ -44,14 +44,15 @@ def fetched(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor if tensor.device == device else tensor.to(device, non_blocking=True)
 
 
-def side_by_side(params: Params, device: torch.device | None = None) -> Params:
+def side_by_side(params: Params, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Params:
     """Copies that lie in one block of memory for each type: thousands of small ones would leave holes between them.
 
     Args:
         params: what is copied.
         device: of the copies; None = where each of them is.
+        dtype: of the copies; None = as each of them.
     """
-    kinds = {name: (p.dtype, device or p.device) for name, p in params.items()}
+    kinds = {name: (dtype or p.dtype, device or p.device) for name, p in params.items()}
     blocks = {
         kind: torch.empty(
             sum(_padded(p) for name, p in params.items() if kinds[name] == kind), dtype=kind[0], device=kind[1]

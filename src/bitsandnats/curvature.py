@@ -1,7 +1,8 @@
 """Curvature of a task's loss: Hessian-vector products and the largest eigenvalue."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bitsandnats import _tree
 from bitsandnats._rng import generator
 from bitsandnats._types import Batch, Params
+from bitsandnats.differences import Differences
 from bitsandnats.task import Task
 
 _LARGE = 20_000_000  # weights above which there is no room for second derivatives
-_SHIFT = 1e-3  # of the weights' length
 _NOTHING = 1e-6  # of the largest number met
 
 
@@ -101,28 +102,21 @@ def gradient_noise(task: Task, *, batch_size: int, batches: int = 4, items: int 
 
 
 def _noise_by_pairs(task: Task, batches: Tensor, items: int) -> GradientNoise:
-    """The same from differences of two batches each, (g₁ − g₂)/√2: no mean to keep, one array beside a product's."""
+    """The same from differences of two batches each, (g₁ − g₂)/√2: no mean to keep."""
     probe = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
+    products = Differences(task, task.center)
     squares = bent = 0.0
     pairs = batches[: len(batches) // 2 * 2].view(-1, 2, batches.shape[1])
     for one, other in pairs:
-        scatter = _batch_gradient(task, one)
-        for name, g in _batch_gradient(task, other).items():
-            scatter[name].sub_(g).mul_(0.5**0.5)
-        squares += float(_tree.dot(scatter, scatter))
-        bent += float(_tree.dot(scatter, hessian_vector(task, task.center, probe, scatter)))
+        products.clear()
+        products.add(task.batch(one), 0.5**0.5)
+        products.add(task.batch(other), -(0.5**0.5))
+        length = products.length()
+        squares += length**2
+        if length > 0:
+            products.aim(length)
+            bent += products.multiply(probe) * length**2
     return GradientNoise(squares / len(pairs), bent / squares if squares > 0 else 0.0)
-
-
-def _batch_gradient(task: Task, chosen: Tensor) -> Params:
-    """∇L_B at w*, an item at a time."""
-    leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
-    for i in range(len(chosen)):
-        with torch.enable_grad():
-            loss = task.item_losses(leaves, task.batch(chosen[i : i + 1])).sum() / (len(chosen) * task.mean_weight)
-        if loss.requires_grad:
-            torch.autograd.backward(loss, inputs=list(leaves.values()))
-    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
 
 
 def hessian_vector(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
@@ -174,24 +168,14 @@ def hessian_products(task: Task, batch: Batch) -> Callable[[Params], Params]:
 
 
 def _by_differences(task: Task, params: Params, batch: Batch, vector: Params) -> Params:
-    """H v as [∇L(w + hv) − ∇L(w − hv)]/2h with hv a thousandth of the weights' length; two arrays beside v."""
-    lengths = [float(_tree.dot(p, p)) ** 0.5 for p in (params, vector)]
-    if lengths[1] == 0:
-        return {name: torch.zeros_like(p) for name, p in params.items()}
-    h = _SHIFT * max(lengths[0], 1e-30) / lengths[1]
-    leaves = {name: torch.add(p.detach(), vector[name], alpha=h).requires_grad_() for name, p in params.items()}
-    items = len(_tree.tensors(batch)[0])
-    for sign in (1.0, -1.0):
-        for i in range(items):
-            part = _tree.map_batch(lambda t, i=i: t[i : i + 1], batch)
-            with torch.enable_grad():
-                loss = task.item_losses(leaves, part).sum() * (sign / (2 * h * items * task.mean_weight))
-            if loss.requires_grad:
-                torch.autograd.backward(loss, inputs=list(leaves.values()))
-        with torch.no_grad():
-            for name, leaf in leaves.items():
-                leaf.sub_(vector[name], alpha=2 * h)
-    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
+    products = Differences(task, params)
+    for name, total in products.sum.items():
+        total.copy_(vector[name])
+    length = products.length()
+    if length > 0:
+        products.aim(length)
+        products.multiply(batch)
+    return {name: total.mul_(length) for name, total in products.sum.items()}
 
 
 def top_curvature(
@@ -200,8 +184,7 @@ def top_curvature(
     """Largest eigenvalue of the Hessian of L at w*, by Lanczos' recurrence on evenly spaced items.
 
     The largest, not that of largest modulus: at an early checkpoint the Hessian may bend down more than up. Vectors are
-    not made orthogonal again, which repeats eigenvalues and moves none of them at this tolerance; those of large models
-    are kept in 16 bits, so that two take the room of one.
+    not made orthogonal again, which repeats eigenvalues and moves none of them at this tolerance.
 
     Args:
         task: the task.
@@ -211,41 +194,51 @@ def top_curvature(
         seed: of the start vector.
     """
     batch = task.batch(torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long())
-    large, product = task.dimension > _LARGE, hessian_products(task, batch)
-    image = _tree.gaussian(task.center, generator(seed, 0, "probe", task.device))
-    vector, before = _divided(image, _length(image), large), None
+    steps = (_lanczos_large if task.dimension > _LARGE else _lanczos)(task, batch, seed)
     diagonal: list[float] = []
     beside: list[float] = []
     value, change = 0.0, float("inf")
-    for done in range(1, min(iterations, task.dimension) + 1):
-        image.clear()  # room for the product
-        image = product(vector)
-        diagonal.append(float(_tree.dot(vector, image)))
-        if not math.isfinite(diagonal[-1]):
-            return TopCurvature(math.nan, math.inf, done)
-        _subtract(image, diagonal[-1], vector)
-        if before is not None:
-            _subtract(image, beside[-1], before)
+    for along, rest in itertools.islice(steps, min(iterations, task.dimension)):
+        diagonal.append(along)
+        if not math.isfinite(along):
+            return TopCurvature(math.nan, math.inf, len(diagonal))
         last, value = value, float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, -1))[-1])  # the lower half
         change = abs(value - last) / max(abs(value), 1e-300)
-        rest = _length(image)
         if rest <= _NOTHING * max(map(abs, (*diagonal, *beside))):  # the vectors span all that the Hessian does to them
-            return TopCurvature(value, 0.0, done)
+            return TopCurvature(value, 0.0, len(diagonal))
         if change < tolerance:
-            return TopCurvature(value, change, done)
+            break
         beside.append(rest)
-        vector, before = _divided(image, rest, large), vector
     return TopCurvature(value, change, len(diagonal))
 
 
-def _length(vector: Params) -> float:
-    return float(_tree.dot(vector, vector)) ** 0.5
+def _lanczos(task: Task, batch: Batch, seed: int) -> Iterator[tuple[float, float]]:
+    """Lanczos' recurrence, endlessly: vᵀHv, and the length of what is new in H v."""
+    product = hessian_products(task, batch)
+    image = _tree.gaussian(task.center, generator(seed, 0, "probe", task.device))
+    rest, vector = float(_tree.dot(image, image)) ** 0.5, None
+    while True:
+        before, vector = vector, {name: v / rest for name, v in image.items()}
+        image = product(vector)
+        along = float(_tree.dot(vector, image))
+        image = _tree.axpy(-along, vector, image)
+        if before is not None:
+            image = _tree.axpy(-rest, before, image)
+        rest = float(_tree.dot(image, image)) ** 0.5
+        yield along, rest
 
 
-def _divided(vector: Params, length: float, large: bool) -> Params:
-    return {name: (v / length).to(torch.bfloat16 if large else v.dtype) for name, v in vector.items()}
-
-
-def _subtract(image: Params, scale: float, vector: Params) -> None:
-    for name, part in image.items():  # not in place: a product may share memory with itself
-        image[name] = torch.sub(part, vector[name], alpha=scale)
+def _lanczos_large(task: Task, batch: Batch, seed: int) -> Iterator[tuple[float, float]]:
+    """The same in two arrays: w + hv, and a sum that begins with what is to be taken off H v."""
+    products = Differences(task, task.center)
+    random = generator(seed, 0, "probe", next(iter(task.center.values())).device)
+    for total in products.sum.values():
+        total.normal_(generator=random)
+    rest, keep = products.length(), 0.0
+    while True:
+        products.aim(rest, keep)
+        along = products.multiply(batch)
+        products.reduce(along)
+        rest = products.length()
+        keep = -rest
+        yield along, rest

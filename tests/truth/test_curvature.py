@@ -81,8 +81,11 @@ def test_largest_modulus_negative(eigenvalues, largest):
     assert found.value == pytest.approx(largest, rel=1e-3, abs=1e-3)
 
 
-def test_hessian_that_bends_down_more_than_up():
+@pytest.mark.parametrize("large", [False, True])
+def test_hessian_that_bends_down_more_than_up(large, monkeypatch):
     """As of an untrained network: without a gap at either end of the spectrum, and the longer end below 0."""
+    if large:
+        monkeypatch.setattr("bitsandnats.curvature._LARGE", 0)
     eigenvalues = torch.cat([torch.linspace(-4.4, 4.0, 399, dtype=torch.float64), torch.tensor([-4.5])])
     task = bn.Task.from_module(
         Point(400), lambda model, batch: (0.5 * model().square() @ eigenvalues).expand(len(batch)), torch.zeros(2, 1)

@@ -14,7 +14,7 @@ from bitsandnats._types import Batch
 from bitsandnats.errors import DataError, message
 from bitsandnats.hf.linear_cross_entropy import linear_cross_entropy
 
-_PLAIN = 1 << 24  # logits that a pass may make at once
+_PLAIN = 1 << 23  # logits that a pass may make at once
 _ALIKE = 1e-3  # nats
 _SEPARABLE: "weakref.WeakKeyDictionary[nn.Module, bool]" = weakref.WeakKeyDictionary()
 
@@ -25,7 +25,7 @@ class CausalLMLoss:
 
     Losses of padding mean nothing: `token_weights` gives them no weight.
 
-    Where a pass would make more than 2²⁴ logits, they are made a few rows at a time, if the model is one whose logits
+    Where a pass would make more than 2²³ logits, they are made a few rows at a time, if the model is one whose logits
     are a linear map of its last hidden states, which is found out by comparison.
     """
 
