@@ -83,7 +83,7 @@ def test_refused(wave_task, digit_snapshots, digits):
 def test_slope_in_eight_bits(digit_snapshots, digits, monkeypatch):
     """What large models keep of ∇L(w*) gives the same part in the estimate."""
     task = _digits32(digit_snapshots, digits)
-    monkeypatch.setattr("bitsandnats.samplers.types._FLAT", 0)
+    monkeypatch.setattr("bitsandnats.samplers.types._FLAT", {"cpu": 0})
     plain = sample(task, SETTINGS)
     monkeypatch.setattr("bitsandnats.run._LARGE", 0)
     short = sample(task, SETTINGS)

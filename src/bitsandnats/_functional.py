@@ -1,6 +1,7 @@
 """A module and a user's loss as a function of the parameters, on a private copy of the module."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,16 @@ class FunctionalLoss:
 
     def __call__(self, params: Params, batch: Batch) -> Tensor:
         return self.loss(Model(self.module, self.places, {**self.constants, **params}), batch)
+
+
+def within_losses(loss: Any, change: Callable[[FunctionalLoss], FunctionalLoss]) -> Any:
+    """The loss with the module's one inside it changed, however often it was wrapped; itself where there is none."""
+    if isinstance(loss, FunctionalLoss):
+        return change(loss)
+    inner = getattr(loss, "loss", None)
+    if inner is None or not dataclasses.is_dataclass(loss) or isinstance(loss, type):
+        return loss
+    return dataclasses.replace(loss, loss=within_losses(inner, change))
 
 
 def for_another_thread(loss: Any) -> Any:

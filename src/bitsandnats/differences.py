@@ -87,7 +87,7 @@ class Differences:
         return sum(float(b.sum.square().sum(dtype=torch.float64)) for b in self.blocks()) ** 0.5
 
     def aim(self, length: float, keep: float = 0.0) -> None:
-        """v becomes the sum divided by its length, and the sum `keep` times the v before, in the same two arrays.
+        """The sum divided by its length becomes v, `keep` times the v before becomes the sum, in the same two arrays.
 
         Args:
             length: of the sum.
@@ -133,7 +133,7 @@ class Differences:
 
 @functools.cache
 def _trim() -> Callable[[int], object]:
-    """glibc's function that gives freed memory back to the system; elsewhere nothing is done."""
+    """The function of glibc that gives freed memory back to the system; elsewhere nothing is done."""
     try:
         return ctypes.CDLL("libc.so.6").malloc_trim
     except (OSError, AttributeError):

@@ -38,6 +38,7 @@ class Settings(BaseModel):
             memory holds, which a study settles once and keeps.
         center: where w* is kept: on the `device`, or by the `cpu`, from where each step fetches it (`paging`): an array
             less on the device, and the same draws to the bit.
+        compile: the network's layers are run through `torch.compile` (`compiling`), which rounds differently.
         reasons: why each field has its value, in words, where it was not given.
     """
 
@@ -62,11 +63,12 @@ class Settings(BaseModel):
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     micro_batch: Literal["auto", "whole"] | Annotated[int, Field(ge=1)] = "auto"
     center: Literal["device", "cpu"] = "device"
+    compile: bool = False
     reasons: dict[str, str] = Field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
-        """The fields that act on the numbers: not the reasons, and not where w* is kept."""
-        return self.model_dump(exclude={"center", "reasons"})
+        """The fields that act on the numbers: not the reasons, not where w* is kept, and `compile` where it is on."""
+        return self.model_dump(exclude={"center", "reasons", *(() if self.compile else ("compile",))})
 
     @property
     def steps(self) -> int:

@@ -34,7 +34,7 @@ def copied(monkeypatch):
 def walked(request, monkeypatch):
     """Small models are packed into one tensor, large ones walked over in blocks of so many weights."""
     if request.param == "in blocks":
-        monkeypatch.setattr(types, "_FLAT", 0)
+        monkeypatch.setattr(types, "_FLAT", {"cpu": 0})
         monkeypatch.setattr(types, "_BLOCK", {"cpu": 64})
     return request.param
 
@@ -78,7 +78,7 @@ def test_chains_that_are_extended(copied, digit_task):
 
 
 def test_a_step_fetches_w_once_and_never_more_than_a_block(copied, digit_task, monkeypatch):
-    monkeypatch.setattr(types, "_FLAT", 0)
+    monkeypatch.setattr(types, "_FLAT", {"cpu": 0})
     monkeypatch.setattr(types, "_BLOCK", {"cpu": 64})
     task = paging.center_in(digit_task, "cpu")
     kept = {w.untyped_storage().data_ptr() for w in task.center.values()}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bitsandnats as bn
+from bitsandnats._rng import streams
 from bitsandnats.estimators.llc import estimate
 from bitsandnats.run import sample
 from bitsandnats.samplers import types
@@ -77,7 +78,7 @@ def test_loop_and_vmap_agree(wave_task, digit_task):
 def test_statistics_watch_and_do_not_touch(sampler, packed, mode, digit_task, monkeypatch):
     """The chain is bit for bit the same whether or not the step's sums are taken."""
     if not packed:
-        monkeypatch.setattr(types, "_FLAT", 0)
+        monkeypatch.setattr(types, "_FLAT", {"cpu": 0})
     fields = {**FIELDS, "sampler": sampler, "mode": mode, "chains": 2, "step_size": 2e-5}
     watched, alone = (sample(digit_task, Settings(**fields, statistics=kind)) for kind in ("step", "none"))
     for name in ("loss", "baseline"):
@@ -228,3 +229,31 @@ def test_nothing_uses_the_standard_generator():
 
 
 SMALL = {"nbeta": 200.0, "gamma": 100.0, "step_size": 1e-4, "batch_size": 32, "chains": 2, "draws": 20, "burn_in": 5}
+
+
+def test_leaves_moved_several_at_a_time():
+    """What accelerators do with small leaves is the step of each: one sequence of noise, cut into their sizes."""
+    random = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=random, dtype=torch.float64)  # noqa: E731
+    sizes = [12, 5, 7]
+    weights, centers, gradients = ([draw(2, n) for n in sizes], [draw(n) for n in sizes], [draw(2, n) for n in sizes])
+    group = [types.Block(w.clone(), c, [], [g]) for w, c, g in zip(weights, centers, gradients, strict=True)]
+    group = [block._replace(leaves=[block.weights]) for block in group]
+    types.langevin(streams(3, [0, 1], "cpu"), group, pull=0.2, push=0.5, scale=0.1)
+    noise = types.fill_noise(streams(3, [0, 1], "cpu"), torch.empty(2, sum(sizes), dtype=torch.float64)).split(sizes, 1)
+    for block, w, c, g, eta in zip(group, weights, centers, gradients, noise, strict=True):
+        assert torch.allclose(block.weights, w + 0.2 * (c - w) - 0.5 * g + 0.1 * eta, rtol=1e-12)
+
+
+def test_small_leaves_are_grouped_where_launches_cost(digit_task, monkeypatch):
+    settings = Settings(step_size=1e-5, gamma=10.0, nbeta=100.0, chains=1, draws=2, mode="loop")
+    monkeypatch.setattr(types, "_FLAT", {"cpu": 0})
+    told = []
+    kept = types.Walk.groups
+    monkeypatch.setattr(types.Walk, "groups", lambda self, state: told.append(list(kept(self, state))) or told[-1])
+    sample(digit_task, settings)
+    assert {len(group) for group in told[0]} == {1}
+    monkeypatch.setattr(types, "_BLOCK", {})
+    told.clear()
+    sample(digit_task, settings)
+    assert [len(group) for group in told[0]] == [len(digit_task.center)]

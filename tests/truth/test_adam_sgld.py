@@ -38,7 +38,7 @@ def begun(sampler, curvature, seed=5):
 def test_frozen_law(adapt_steps, drift_decay, step_size, draws, packed, monkeypatch):
     """With A frozen and read back; leaf by leaf in small blocks gives the same law as packed."""
     if not packed:
-        monkeypatch.setattr(types, "_FLAT", 0)
+        monkeypatch.setattr(types, "_FLAT", {"cpu": 0})
         monkeypatch.setattr(types, "_BLOCK", {"cpu": 70 * CHAINS})
     curvature = np.repeat(CURVATURES, COPIES)
     target = LocalPosterior(toys.quadratic(curvature.tolist()), NBETA, GAMMA, "vmap")

@@ -25,7 +25,8 @@ class Choices:
 
     def numerics(self) -> dict[str, Any]:
         """How losses are computed, where that was given: probes are computed as draws are."""
-        return {name: self.fields[name] for name in ("precision", "micro_batch", "center") if name in self.fields}
+        names = ("precision", "micro_batch", "center", "compile")
+        return {name: self.fields[name] for name in names if name in self.fields}
 
     def choose(self, name: str, value: Any, reason: str) -> None:
         """Takes `value` for a field that was not given."""

@@ -46,6 +46,7 @@ def llc(
     variates: options.Variates = None,
     metric: options.Metric = None,
     center: Center = None,
+    compile: options.Compile = False,
     target_se: options.TargetSe = None,
     budget: options.Budget = None,
     controls: options.Controls = None,
@@ -88,6 +89,7 @@ def llc(
         "variates": variates,
         "metric": metric,
         "center": center,
+        "compile": compile or None,
     }
     stop: dict[str, Any] = {
         "target_se": options.share(target_se, "--target-se"),
@@ -96,7 +98,7 @@ def llc(
     further = options.names(controls or "")
     check_given(given)
     if refined.is_refined(component, data, revisions):
-        plain = {"precision", "micro_batch", "statistics", "variates", "metric", "center"}
+        plain = {"precision", "micro_batch", "statistics", "variates", "metric", "center", "compile"}
         only = {f"--{name.replace('_', '-')}": given.pop(name) for name in sorted(plain)}
         only |= {"--target-se": target_se, "--budget": budget, "--controls": controls}
         options.check_alone("several components, data or checkpoints", only)

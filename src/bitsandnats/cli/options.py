@@ -98,6 +98,10 @@ MicroBatch = Annotated[
         metavar="N", help="Items a pass at most; by default as many as memory holds.", rich_help_panel=_SAMPLING
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Run the layers through torch.compile: faster on a GPU.", rich_help_panel=_SAMPLING),
+]
 Checkpointing = Annotated[
     bool,
     typer.Option(

@@ -27,8 +27,10 @@ _SAMPLING = (
     "draws",
     "burn_in",
     "precision",
+    "micro_batch",
     "statistics",
     "center",
+    "compile",
     "variates",
 )
 _CHOSEN = {"step_size": 1e-5, "gamma": 100.0, "nbeta": 100.0, "batch_size": 16, "draws": 1333, "burn_in": 667}

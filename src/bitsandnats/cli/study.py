@@ -57,6 +57,7 @@ def study(
     micro_batch: options.MicroBatch = None,
     statistics: options.Statistics = None,
     center: Center = None,
+    compile: options.Compile = False,
     variates: options.Variates = None,
     seed: options.Seed = 0,
     workers: Annotated[
@@ -95,6 +96,7 @@ def study(
         "micro_batch": micro_batch,
         "statistics": statistics,
         "center": center,
+        "compile": compile or None,
         "variates": variates,
     }
     plan = options.names(schemes), options.numbers(tolerances, "--tolerances")

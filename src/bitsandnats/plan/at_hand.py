@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bitsandnats._rng import generator
-from bitsandnats._tree import gaussian
-from bitsandnats.curvature import hessian_products
+from bitsandnats.curvature import top_curvature
 from bitsandnats.plan.types import Plan, Stage
 from bitsandnats.plan.work import SLOPE, task_shape
 from bitsandnats.precision import in_precision
@@ -100,13 +98,9 @@ def _forward(task: Task, items: int) -> tuple[float, float]:
 
 def _curvature(task: Task, items: int) -> tuple[float, float]:
     """Seconds of a Hessian product an item, and the peak."""
-    batch = task.batch(torch.arange(items) % len(task.data))
-    vector = gaussian(task.center, generator(0, 0, "probe", task.device))
 
     def products(count: int) -> None:
-        product = hessian_products(task, batch)
-        for _ in range(count):
-            product(vector)
+        top_curvature(task, items=items, iterations=count, tolerance=0.0)
 
     one, peak = _measured(task, lambda: products(1))
     if one < _ENOUGH:

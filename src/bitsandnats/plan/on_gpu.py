@@ -55,7 +55,8 @@ def plan_on_gpu(
     held = arrays * array + shape.pass_bytes
     room = _ROOM * device.memory - held
     batch = min(settings.batch_size, shape.items)
-    fitting = min(math.floor(room / max(shape.item_bytes, 1.0)), batch)
+    asked = settings.micro_batch if isinstance(settings.micro_batch, int) else batch
+    fitting = min(math.floor(room / max(shape.item_bytes, 1.0)), batch, asked)
     if fitting < 1:
         raise InputError(
             message(

@@ -75,6 +75,7 @@ def estimate_llc(
     precision: Precision | None = None,
     micro_batch: int | None = None,
     center: Place | None = None,
+    compile: bool | None = None,
     variates: Literal["none", "quadratic"] | None = None,
     component: str | None = None,
     target_se: float | None = None,
@@ -104,6 +105,7 @@ def estimate_llc(
         precision: of the loss's products: `float32`, `tf32` (on CUDA) or `bfloat16`.
         micro_batch: items a pass at most; by default as many as memory holds.
         center: where w* is kept, `cpu` to save an array of the weights' size on an accelerator; see `paging`.
+        compile: run the network's layers through `torch.compile`; see `compiling`.
         variates: `quadratic` for a smaller error from the same draws, of samplers with accept/reject (`Settings`).
         component: the part that moves, such as `layer.3.head.5`, everything else held (`component.on_component`).
         target_se: standard error wanted, as a share of λ̂: draws are added until it is met.
@@ -134,6 +136,7 @@ def estimate_llc(
         "precision": precision,
         "micro_batch": micro_batch,
         "center": center,
+        "compile": compile,
         "variates": variates,
     }
     began = time.perf_counter()

@@ -14,6 +14,7 @@ from bitsandnats import samplers
 from bitsandnats._rng import generator, streams
 from bitsandnats._tree import side_by_side
 from bitsandnats._types import Params, Progress, silent
+from bitsandnats.compiling import compiled
 from bitsandnats.curvature import center_gradient
 from bitsandnats.errors import InputError, message
 from bitsandnats.observables.watch import Observables, Watching
@@ -21,7 +22,7 @@ from bitsandnats.paging import center_in
 from bitsandnats.precision import in_precision
 from bitsandnats.run.baseline import Baseline, baseline_loss, batch_indices, choose_baseline, losses_ahead
 from bitsandnats.run.blocks import Blocks, Kept
-from bitsandnats.run.choices import check_center, check_memory, check_variates, takes_all
+from bitsandnats.run.choices import check_center, check_compile, check_memory, check_variates, takes_all
 from bitsandnats.run.choices import choose_mode as choose_mode
 from bitsandnats.run.choices import choose_pass as choose_pass
 from bitsandnats.run.reversibility import CHECKED, step_acceptance
@@ -77,7 +78,10 @@ def sample(
     """
     began = time.perf_counter()
     check_variates(settings, task)
-    task = in_precision(center_in(task, settings.center), settings.precision)
+    check_compile(settings)
+    task = plain = in_precision(center_in(task, settings.center), settings.precision)
+    if settings.compile:
+        task = compiled(plain, settings.precision)
     check_center(task, settings)
     mode = choose_mode(task, settings) if settings.mode == "auto" else settings.mode
     check_memory(task, settings.chains if mode == "vmap" else 1)
@@ -91,8 +95,9 @@ def sample(
         slope_scale=slope_scale,
         statistics=settings.statistics,
         gradient=settings.gradient,
-        variate=None if settings.variates == "none" else quadratic_variate(task, settings.nbeta, settings.gamma),
+        variate=None if settings.variates == "none" else quadratic_variate(plain, settings.nbeta, settings.gamma),
         precision=settings.precision,
+        compile=settings.compile,
     )
     build = samplers.registry.build(settings.sampler)
     tags = samplers.registry.entry(settings.sampler).tags

@@ -26,7 +26,7 @@ def choose_mode(task: Task, settings: Settings) -> Literal["loop", "vmap"]:
     The two round differently, and which is faster is a matter of the moment: who must repeat a run bit for bit asks
     once and keeps the answer.
     """
-    if _wanted(task, settings.chains) > total_memory(task.device):
+    if settings.compile or _wanted(task, settings.chains) > total_memory(task.device):
         return "loop"
     random = [generator(settings.seed, c, "probe") for c in range(settings.chains)]
     batch = None
@@ -77,6 +77,18 @@ def check_center(task: Task, settings: Settings) -> None:
         if clash:
             do = "choose another, or leave the center on the device"
             raise InputError(message(expected=f"no {name} beside center cpu", got="both", do=do))
+
+
+def check_compile(settings: Settings) -> None:
+    """Refuses compiled layers where chains are evaluated at once: `vmap` does not go through them.
+
+    Raises:
+        InputError: as said.
+    """
+    if settings.compile and settings.mode == "vmap":
+        raise InputError(
+            message(expected="mode auto or loop beside compile", got="vmap", do="leave out the mode, or compile")
+        )
 
 
 def check_memory(task: Task, chains: int) -> None:

@@ -1,8 +1,10 @@
 """RMSProp-SGLD: SGLD with a diagonal preconditioner from running squared gradients (Li et al. 2015)."""
 
 import torch
+from torch import Tensor
 
 from bitsandnats._types import Batch, Params
+from bitsandnats.compiling import compiled_update
 from bitsandnats.errors import InputError, message
 from bitsandnats.samplers.types import Info, Rng, Sampler, State, Walk, fill_noise, start
 from bitsandnats.target import LocalPosterior
@@ -45,6 +47,20 @@ def rmsprop_sgld(
             )
         )
 
+    def move(
+        w: Tensor, d: Tensor, g: Tensor, v: Tensor, noise: Tensor, decay: float | None, correction: float
+    ) -> tuple[Tensor, Tensor]:
+        """Moves a block of weights; the largest A of each chain, and the sum."""
+        if decay is not None:
+            v.mul_(decay).addcmul_(g, g, value=1 - decay)
+        a = (v / correction).sqrt_().add_(delta).reciprocal_()
+        largest, total = a.amax(1), a.sum(1, dtype=torch.float64)
+        w.addcmul_(a, d.mul_(target.gamma).add_(g, alpha=target.nbeta), value=-step_size / 2)
+        w.addcmul_(noise, a.mul_(step_size).sqrt_())
+        return largest, total
+
+    moved = compiled_update(move) if target.compile else move
+
     def init(rng: Rng, position: Params) -> State:
         fill = torch.zeros_like if initial == "zero" else torch.ones_like
         return start(target, position, {name: fill(w) for name, w in position.items()})
@@ -58,13 +74,9 @@ def rmsprop_sgld(
         largest, total = walk.evaluation.loss.new_zeros(2, len(walk.evaluation.loss), dtype=torch.float64)
         for w, d, g, v, buffer in walk.pieces(state):
             assert v is not None
-            if adapting:
-                v.mul_(decay).addcmul_(g, g, value=1 - decay)
-            a = (v / correction).sqrt_().add_(delta).reciprocal_()
-            largest = torch.maximum(largest, a.amax(1).double())
-            total = total + a.sum(1, dtype=torch.float64)
-            w.addcmul_(a, d.mul_(target.gamma).add_(g, alpha=target.nbeta), value=-step_size / 2)
-            w.addcmul_(fill_noise(rng, buffer), a.mul_(step_size).sqrt_())
+            noise = fill_noise(rng, buffer)
+            top, part = moved(w, d, g, v, noise, decay if adapting else None, correction)
+            largest, total = torch.maximum(largest, top.double()), total + part
         info = walk.info()
         used = {"preconditioner_max": largest, "preconditioner_mean": total / target.task.dimension}
         return state._replace(step=state.step + 1), info._replace(statistics={**info.statistics, **used})

@@ -24,9 +24,9 @@ def sgld(target: LocalPosterior, *, step_size: float) -> Sampler:
     @torch.no_grad()
     def step(rng: Rng, state: State, batch: Batch | None) -> tuple[State, Info]:
         walk = Walk(target, target.evaluate(state.position, batch), [])
-        for block in walk.blocks(state):
-            pull, push = step_size * target.gamma / 2, step_size * target.nbeta / 2
-            langevin(rng, block, pull=pull, push=push, scale=step_size**0.5)
+        pull, push = step_size * target.gamma / 2, step_size * target.nbeta / 2
+        for group in walk.groups(state):
+            langevin(rng, group, pull=pull, push=push, scale=step_size**0.5)
         return state._replace(step=state.step + 1), walk.info()
 
     return Sampler(init, step)

@@ -14,9 +14,8 @@ from bitsandnats.target import Evaluation, LocalPosterior
 
 _BLOCK = {"cpu": 1 << 18}  # weights of a chain in large leaves that are updated at once, so that they stay in the cache
 _BLOCK_ELSEWHERE = 1 << 23  # a kernel's launch costs as much as a million numbers
-_FLAT = (
-    1 << 20
-)  # coordinates of all chains up to which leaves are packed: small nets pay by the call, not by the number
+_FLAT = {"cpu": 1 << 20}  # coordinates of all chains up to which leaves are packed: small nets pay by the call
+_FLAT_ELSEWHERE = 1 << 25
 
 
 class Flat(NamedTuple):
@@ -61,7 +60,7 @@ def start(target: LocalPosterior, position: Params, memory: Params) -> State:
     """
     first = next(iter(position.values()))
     total = sum(w.numel() for w in position.values())
-    if total > _FLAT or any(w.dtype != first.dtype for w in position.values()):
+    if total > _FLAT.get(first.device.type, _FLAT_ELSEWHERE) or any(w.dtype != first.dtype for w in position.values()):
         return State(position, memory, 0, None)
     packed = _pack(position)
     packed_memory = _pack(memory) if memory else None
@@ -195,6 +194,19 @@ class Walk(NamedTuple):
                 self._add(name, cut, w - center, g)
             yield Block(w, center, [w], [g])
 
+    def groups(self, state: State) -> Iterator[list[Block]]:
+        """The same blocks, several at a time where a kernel's launch costs more than what it does to a small leaf."""
+        group: list[Block] = []
+        size = 0
+        for block in self.blocks(state):
+            group.append(block)
+            size += block.weights[0].numel()
+            if block.weights.device.type in _BLOCK or size >= _BLOCK_ELSEWHERE:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
     def info(self) -> Info:
         """Info of the state that was walked over; without statistics, a broken gradient shows in the next step."""
         loss = self.evaluation.loss
@@ -243,24 +255,27 @@ def fill_noise(rng: Rng, buffer: Tensor) -> Tensor:
     return _rng.fill(rng, buffer)
 
 
-def langevin(rng: Rng, block: Block, *, pull: float, push: float, scale: float) -> None:
-    r"""Moves a block of weights: $w\leftarrow w+a(w^*-w)-b\,\nabla L_B(w)+s\,\eta$.
+def langevin(rng: Rng, group: list[Block], *, pull: float, push: float, scale: float) -> None:
+    r"""Moves blocks of weights: $w\leftarrow w+a(w^*-w)-b\,\nabla L_B(w)+s\,\eta$.
 
     Args:
         rng: the chains' streams.
-        block: the weights, w* and the gradient.
+        group: the weights, w* and the gradient.
         pull: a.
         push: b.
         scale: s.
     """
-    w, center = block.weights, block.center
-    parts = zip(block.leaves, block.gradients, strict=True)
-    if _rng.compiled(w):  # in one pass, leaf by leaf
-        centers = center.split([leaf[0].numel() for leaf in block.leaves])
-        for (leaf, g), own in zip(parts, centers, strict=True):
-            _rng.langevin(rng, leaf, own, g, pull, push, scale)
+    weights = [block.weights for block in group]
+    if _rng.compiled(weights[0]):  # in one pass, leaf by leaf
+        for block in group:
+            centers = block.center.split([leaf[0].numel() for leaf in block.leaves])
+            for leaf, g, own in zip(block.leaves, block.gradients, centers, strict=True):
+                _rng.langevin(rng, leaf, own, g, pull, push, scale)
         return
-    w.lerp_(center, pull)  # while w is still the step's input
-    for leaf, g in parts:
-        leaf.add_(g, alpha=-push)
-    w.add_(fill_noise(rng, torch.empty_like(w)), alpha=scale)
+    leaves = [leaf for block in group for leaf in block.leaves]
+    gradients = [g for block in group for g in block.gradients]
+    noise = fill_noise(rng, weights[0].new_empty(len(weights[0]), sum(w.shape[1] for w in weights)))
+    # while w is still the step's input
+    torch._foreach_lerp_(weights, [block.center.expand_as(block.weights) for block in group], pull)
+    torch._foreach_add_(leaves, gradients, alpha=-push)
+    torch._foreach_add_(weights, list(noise.split([w.shape[1] for w in weights], dim=1)), alpha=scale)

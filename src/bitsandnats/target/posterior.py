@@ -62,6 +62,7 @@ class LocalPosterior:
             noise of batches at w* out of every step for one more evaluation.
         variate: statistic of known mean that samplers with accept/reject follow; None = none.
         precision: of the products behind the gradient; the loss is computed as `task.loss` says, see `precision`.
+        compile: samplers may run what they do to weights through `torch.compile`; `task.loss` is compiled or not.
     """
 
     task: Task
@@ -75,6 +76,7 @@ class LocalPosterior:
     gradient: Literal["plain", "control"] = "plain"
     variate: Variate | None = None
     precision: Precision = "float32"
+    compile: bool = False
     _graphs: Graphs = field(default_factory=Graphs, init=False, repr=False, compare=False)
 
     def evaluate(self, position: Params, batch: Batch | None) -> Evaluation:
