@@ -66,7 +66,9 @@ def test_fitting(monkeypatch, build_transformer):
 def test_halved_until_it_fits():
     tried = []
     assert micro_batch.largest_fitting(13, lambda n: tried.append(n) or n <= 4) == 4
-    assert tried == [13, 7, 4]
+    assert tried == [13, 7, 4, 5]
+    assert micro_batch.largest_fitting(32, lambda n: n <= 3) == 3
+    assert micro_batch.largest_fitting(32, lambda n: n <= 7) == 6
     assert micro_batch.largest_fitting(8, lambda _: True) is None
     assert micro_batch.largest_fitting(8, lambda _: False) == 1
 

@@ -14,6 +14,7 @@ from bitsandnats.task import Task
 
 _ALIKE = {"float32": 1e-4, "tf32": 1e-2, "bfloat16": 3e-2}  # of the losses, by what other kernels round
 _BACKEND = "inductor"
+_COMPILED = 64  # forms of one layer: models, batches, precisions, with a gradient and without
 _SAID = 160  # letters of an error
 
 
@@ -32,6 +33,11 @@ def compiled(task: Task, precision: Precision = "float32") -> Task:
     Raises:
         InputError: the loss is no module's, or the layers cannot be compiled here, or their losses differ.
     """
+    import torch._dynamo  # takes a second, and is needed here alone
+
+    # one limit for all shapes that one piece of code is compiled for in a process: beyond it, layers run uncompiled
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, _COMPILED)
     found: list[int] = []
 
     def change(loss: FunctionalLoss) -> FunctionalLoss:

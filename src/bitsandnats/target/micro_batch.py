@@ -1,5 +1,6 @@
 """How many items a pass may hold, from what a pass keeps for its gradient and from the memory there is."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -75,11 +76,13 @@ def _by_trial(target: LocalPosterior, batch_size: int, arrays: int) -> int | Non
     arrays -= task.compute is not None  # there is no w* beside the position
 
     def fits(items: int) -> bool:
-        batch = task.batch(torch.arange(items) % len(task.data))
+        # two passes where there will be several: the second keeps its own beside the whole gradient of the first
+        batch = task.batch(torch.arange(min(2 * items, batch_size)) % len(task.data))
+        tried = dataclasses.replace(target, micro_batch=items)
         beside: list[Params] = []
         try:
             beside = [{name: torch.empty_like(w) for name, w in position.items()} for _ in range(arrays)]
-            target.evaluate(position, map_batch(lambda t: t.unsqueeze(0), batch))
+            tried.evaluate(position, map_batch(lambda t: t.unsqueeze(0), batch))
             return True
         except torch.OutOfMemoryError:
             return False
@@ -91,11 +94,17 @@ def _by_trial(target: LocalPosterior, batch_size: int, arrays: int) -> int | Non
 
 
 def largest_fitting(batch_size: int, fits: Callable[[int], bool]) -> int | None:
-    """The batch halved for as long as it does not fit; None = it fits whole, 1 where nothing does."""
-    items = batch_size
+    """The batch halved for as long as it does not fit, and half as much again where that fits.
+
+    None = it fits whole, 1 where nothing does.
+    """
+    items, failed = batch_size, None
     while items > 1 and not fits(items):
-        items = math.ceil(items / 2)
-    return None if items == batch_size else items
+        items, failed = math.ceil(items / 2), items
+    if failed is None:
+        return None
+    between = (items + failed) // 2
+    return _even(batch_size, between if items < between < failed and fits(between) else items)
 
 
 def _even(batch_size: int, fitting: int) -> int:
