@@ -159,7 +159,7 @@ def table(layers: int, peer_python: str | None) -> str:
     heads = ["what", *(f"{which}: peak, GiB | beyond the bare step, arrays" for which in ALLOCATORS), "aim"]
     lines = [f"| {' | '.join(heads)} |", "|---" * (2 + 2 * len(ALLOCATORS)) + "|"]
     rows = [(sys.executable, "bare", ""), *((sys.executable, name, f"≤ {aim}") for name, (_, _, aim) in OURS.items())]
-    rows += [(sys.executable, name, "") for name in BESIDE]
+    rows += [(sys.executable, name, "≤ 1.3") for name in BESIDE]
     if peer_python is not None:
         rows += [(peer_python, "devinterp 2.0.1, SGLD", ""), (peer_python, "devinterp 2.0.1, RMSProp-SGLD", "")]
     bare: dict[str, float] = {}
@@ -176,7 +176,7 @@ def table(layers: int, peer_python: str | None) -> str:
             cells.append(f"{found['peak'] / 2**30:.2f} | {'' if name == 'bare' else f'{beyond:.2f}'}")
         lines.append(f"| {'bare training step' if name == 'bare' else name} | {' | '.join(cells)} | {aim} |")
         print(lines[-1], flush=True)
-    return "\n".join(lines) + f"\n\nOne array of the weights' size is {array / 2**30:.3f} GiB.\n"
+    return "\n".join(lines) + f"\n\nOne array of the weights' size is {array / 2**30:.3f} GiB.\n" + FOOTER
 
 
 HEADER = """# Peak memory
@@ -184,12 +184,20 @@ HEADER = """# Peak memory
 `python benchmarks/memory.py --peer PYTHON`: random weights of the shape of SmolLM2-135M ({array} parameters), {batch} × {context}
 tokens, two chains one after another of two draws, one thread, {machine}. Each row is a process of its own, whose peak
 resident memory is taken less what it held before its first pass (code, which a tiny model has loaded), its weights not
-subtracted. The bare training step makes
-all logits at once, as `loss.backward()` on a model's output does, and so do the chains at this batch.
+subtracted. The bare training step makes all logits at once, as `loss.backward()` on a model's output does; what is
+measured here makes them a few rows at a time, since they are more than 2²³ a pass.
 
 *As it is*: glibc's allocator by default, which after a while takes arrays of up to 32 MB from its heap, where freed ones
 leave gaps. *Fixed threshold*: the same with `MALLOC_MMAP_THRESHOLD_=262144` in the environment, for both sides: no gaps.
 
+"""
+
+
+FOOTER = """
+Largest curvature and gradient noise are what calibration and the verdict measure beside the chains. For models above 20
+million weights they are products with the Hessian by differences of gradients, which hold a shifted copy of the weights and
+one sum of gradients, and nothing else of that size: the vector is what the copy differs by, and the sum begins with what
+Lanczos' recurrence takes off. Passes are of one item, and memory that they free is given back to the system.
 """
 
 

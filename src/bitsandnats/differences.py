@@ -44,12 +44,14 @@ class Differences:
 
     def __init__(self, task: Task, params: Params) -> None:
         self._task, self._own = task, params
-        self._leaves, sums = _tree.side_by_side(params), _tree.side_by_side(params)
+        own = {name: p.detach() for name, p in params.items()}
+        self._leaves, sums = _tree.side_by_side(own), _tree.side_by_side(own)
+        giving_back = _GivingBack()
         for name, leaf in self._leaves.items():
             leaf.grad = sums[name].zero_()
             leaf.requires_grad_()
-            leaf.register_post_accumulate_grad_hook(self._given_back)
-        self._along, self._made = 0.0, 0
+            leaf.register_post_accumulate_grad_hook(giving_back)
+        self._along = 0.0
         squares = sum(float(b.own.square().sum(dtype=torch.float64)) for b in self.blocks())
         self._reach = _SHIFT * max(squares**0.5, 1e-30)  # h
 
@@ -116,19 +118,28 @@ class Differences:
         for block in self.blocks():
             block.sum.sub_((block.own - block.shifted).div_(self._reach), alpha=scale)
 
-    def _given_back(self, leaf: Tensor) -> None:
-        """A pass frees what it kept in small pieces; allocators hold on to them, beside arrays that never shrink."""
-        self._made += leaf.numel()
-        if self._made >= _OFTEN and leaf.device.type == "cpu":
-            self._made = 0
-            _trim()(0)
-
     def _turn(self) -> None:
         for block in self.blocks():
             block.shifted.neg_().add_(block.own, alpha=2)
 
     def _dot(self, block: Block) -> float:
         return float((block.shifted - block.own).mul_(block.sum).sum(dtype=torch.float64)) / self._reach
+
+
+class _GivingBack:
+    """A pass frees what it kept in small pieces; allocators hold on to them, beside arrays that never shrink.
+
+    It knows of no array: leaves that knew each other through it would not be freed when they are done with.
+    """
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def __call__(self, leaf: Tensor) -> None:
+        self._made += leaf.numel()
+        if self._made >= _OFTEN and leaf.device.type == "cpu":
+            self._made = 0
+            _trim()(0)
 
 
 @functools.cache

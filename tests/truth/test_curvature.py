@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,7 @@ from torch import nn
 
 import bitsandnats as bn
 from bitsandnats.curvature import gradient_noise, hessian_vector, top_curvature
+from bitsandnats.differences import Differences
 
 
 def dense(task, batch):
@@ -117,3 +121,17 @@ def test_large_models_by_differences(digit_task, monkeypatch):
     assert found[0].value == pytest.approx(exact[0].value, rel=0.02)
     assert found[1].trace == pytest.approx(exact[1].trace, rel=0.3)
     assert found[1].curvature == pytest.approx(exact[1].curvature, rel=0.5)
+
+
+def test_arrays_of_large_models_are_freed_at_once(digit_task):
+    """Chains follow: what waits for the garbage collector would lie beside them."""
+    products = Differences(digit_task, digit_task.center)
+    products.aim(1.0)
+    products.multiply(digit_task.batch(torch.arange(2)))
+    kept = [weakref.ref(t) for t in (*products._leaves.values(), *products.sum.values())]
+    gc.disable()
+    try:
+        del products
+        assert not any(ref() is not None for ref in kept)
+    finally:
+        gc.enable()

@@ -14,7 +14,7 @@ class Gpu(NamedTuple):
         bfloat16: peak of dense products in bfloat16, FLOP/s.
         tf32: in TF32.
         float32: without tensor cores.
-        memory: bytes.
+        memory: bytes; the H200's as CUDA counts them on one, the others' as published.
         bandwidth: of its memory, bytes a second.
         link: from the host's memory to its own, bytes a second: half of what is published of both directions.
     """
@@ -35,7 +35,7 @@ class Gpu(NamedTuple):
 GPUS = {
     "a100": Gpu("NVIDIA A100 SXM 80 GB", 312e12, 156e12, 19.5e12, 80e9, 2.039e12, 32e9),
     "h100": Gpu("NVIDIA H100 SXM", 989.4e12, 494.7e12, 66.9e12, 80e9, 3.35e12, 64e9),
-    "h200": Gpu("NVIDIA H200 SXM", 989.4e12, 494.7e12, 66.9e12, 141e9, 4.8e12, 64e9),
+    "h200": Gpu("NVIDIA H200 SXM", 989.4e12, 494.7e12, 66.9e12, 150.1e9, 4.8e12, 64e9),
 }
 
 

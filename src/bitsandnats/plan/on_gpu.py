@@ -11,7 +11,7 @@ from bitsandnats.settings import Settings
 _START = 60.0  # seconds, of loading
 _PASSES = {"sgld": 6, "rmsprop_sgld": 11}  # over an array of the weights' size, each read or written, of an update
 _EIGHTH = 0.25  # of an array: the slope at w*, kept in eight bits
-_ROOM = 0.95  # of the memory may be filled
+_ROOM = 0.97  # of the memory may be filled
 
 
 def plan_on_gpu(
