@@ -45,12 +45,15 @@ def center_gradient(task: Task, *, items: int, batch_size: int) -> Params:
     """
     chosen = torch.linspace(0, len(task.data) - 1, min(items, len(task.data))).round().long()
     leaves = {name: p.detach().requires_grad_() for name, p in task.center.items()}
+    total = _tree.side_by_side(task.center)
+    for name, leaf in leaves.items():  # added up in place: one array, not two
+        leaf.grad = total[name].zero_()
     for part in chosen.split(batch_size):
         with torch.enable_grad():
             loss = task.item_losses(leaves, task.batch(part)).sum() / (len(chosen) * task.mean_weight)
         if loss.requires_grad:
-            torch.autograd.backward(loss, inputs=list(leaves.values()))  # added up in place: one array, not two
-    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in leaves.items()}
+            torch.autograd.backward(loss, inputs=list(leaves.values()))
+    return total
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def test_step_leaf_by_leaf(dtype):
     expected = w + (center[0] - w) * 0.3 - g * 0.07 + noise * 1.5
     leaves = [part.view(2, -1, 5) for part in w.split([20, 30], 1)]
     gradients = [part.reshape(2, -1, 5).mT.contiguous().mT for part in g.split([20, 30], 1)]
-    move(streams(8, [0, 1]), Block(w, center[0], leaves, gradients), pull=0.3, push=0.07, scale=1.5)
+    move(streams(8, [0, 1]), [Block(w, center[0], leaves, gradients)], pull=0.3, push=0.07, scale=1.5)
     assert torch.allclose(w, expected, rtol=1e-6)
 
 

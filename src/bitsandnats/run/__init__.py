@@ -160,9 +160,10 @@ def _in_eighths(slope: Params) -> tuple[Params, float]:
     """A vector in eight bits a number: 6 % off each, which a sum over millions of them does not show."""
     largest = max(float(g.abs().max()) for g in slope.values())
     scale = largest / torch.finfo(torch.float8_e4m3fn).max if largest > 0 else 1.0
-    for name in list(slope):  # one after another: the whole never exists twice
-        slope[name] = (slope[name] / scale).to(torch.float8_e4m3fn)
-    return slope, scale
+    eighths = side_by_side(slope, dtype=torch.float8_e4m3fn)
+    for name, g in slope.items():
+        eighths[name].copy_(g.div_(scale))
+    return eighths, scale
 
 
 def start_position(task: Task, settings: Settings, chain: int) -> Params:
