@@ -10,8 +10,8 @@ import bitsandnats as bn
 
 # Sequences x, x+s, x+2s … modulo 11, of 6 to 12 tokens, padded with zeros to 12.
 random = torch.Generator().manual_seed(0)
-start, stride = torch.randint(11, (2, 600, 1), generator=random)
-length = torch.randint(6, 13, (600, 1), generator=random)
+start, stride = torch.randint(11, (2, 300, 1), generator=random)
+length = torch.randint(6, 13, (300, 1), generator=random)
 position = torch.arange(12)
 valid = (position < length).float()
 data = {"tokens": (start + stride * position) % 11 * valid.long(), "valid": valid}
