@@ -85,8 +85,8 @@ def test_layers_run_again_for_their_gradients(counted):
 
 
 def test_repeated_layers():
-    block = lambda: nn.Sequential(nn.Linear(3, 3), nn.Tanh())  # noqa: E731
-    stacked = nn.Sequential(nn.Linear(2, 3), nn.ModuleList([block(), block()]))
+    blocks = [nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(2)]
+    stacked = nn.Sequential(nn.Linear(2, 3), nn.ModuleList(blocks))
     assert repeated_layers(stacked) == list(stacked[1])
     once = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
     assert repeated_layers(once) == [once]

@@ -234,7 +234,10 @@ SMALL = {"nbeta": 200.0, "gamma": 100.0, "step_size": 1e-4, "batch_size": 32, "c
 def test_leaves_moved_several_at_a_time():
     """What accelerators do with small leaves is the step of each: one sequence of noise, cut into their sizes."""
     random = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, generator=random, dtype=torch.float64)  # noqa: E731
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
     sizes = [12, 5, 7]
     weights, centers, gradients = ([draw(2, n) for n in sizes], [draw(n) for n in sizes], [draw(2, n) for n in sizes])
     group = [types.Block(w.clone(), c, [], [g]) for w, c, g in zip(weights, centers, gradients, strict=True)]
